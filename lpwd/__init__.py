@@ -1,0 +1,12 @@
+"""Layer-wise Pre-weight Decay: six weight decays for any torch optimizer, and their measurement.
+
+import lpwd
+decay = lpwd.WeightDecay(optimizer, model, method="lpwd", rate=0.01)
+"""
+
+from lpwd.decay import WeightDecay
+from lpwd.layers import layer_index
+from lpwd.opposing import OpposingRate
+
+__all__ = ["OpposingRate", "WeightDecay", "layer_index"]
+__version__ = "0.1.0"
