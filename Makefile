@@ -1,0 +1,62 @@
+# `make help` explains every target. SCALE=smoke|mini|paper, SEEDS=n fresh seeds, RUN=<hash>.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+SCALE ?=
+SEEDS ?= 0
+export NO_ALBUMENTATIONS_UPDATE = 1
+REPRODUCE = $(BIN)/python scripts/reproduce.py
+
+TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims all
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format plan forget clean-results pretrain notebooks $(TARGETS)
+
+help: ## Show what there is to make
+	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
+	@echo
+	@grep -hE '^[a-z0-9-]+( [a-z0-9-]+)*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+	@echo
+	@echo "SCALE=smoke   digits and micro models, minutes on two CPU cores"
+	@echo "SCALE=mini    real CIFAR and micro models, hours on two CPU cores"
+	@echo "SCALE=paper   the paper's own setting, for a GPU box (the default where there is a GPU)"
+	@echo "SEEDS=5       adds five fresh seeds at the chosen rates: intervals in tables and claims"
+
+# The stamp is made last: a setup that was interrupted starts again.
+setup: .venv/ready ## Build .venv with everything that is needed
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install -e '.[experiments,dev]' -c constraints.txt
+	@touch $@
+
+demo: setup ## Table 1 and Figure 1 at smoke scale, in minutes
+	@$(REPRODUCE) demo
+
+table1 table2 table3: setup ## Train what is missing, then write the table to results/<scale>/
+	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
+figure1 figure2 figure3 figure4 figure5: setup ## Train what is missing, then draw the figure
+	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
+claims: setup ## Hold the paper's claims against what is stored
+	@$(REPRODUCE) $@ --scale '$(SCALE)'
+all: setup ## Every table, figure and claim
+	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
+
+plan: setup ## Count the runs of every target: needed, stored, left; hours and disk
+	@$(REPRODUCE) plan --scale '$(SCALE)' --seeds '$(SEEDS)'
+forget: setup ## Drop one stored run: make forget RUN=<hash> SCALE=<scale>
+	@$(REPRODUCE) forget --scale '$(SCALE)' --run '$(RUN)'
+clean-results: setup ## Drop all stored runs, tables and figures of SCALE
+	@$(REPRODUCE) clean-results --scale '$(SCALE)'
+
+pretrain: setup ## Pretrain a micro model: make pretrain MODEL=convnext_micro (docs/weights.md)
+	$(BIN)/python scripts/pretrain.py model=$(MODEL)
+
+test: setup lint ## Format, types and all tests; under ten minutes on two cores
+	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist loadfile
+lint: setup ## ruff and basedpyright
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/basedpyright
+format: setup ## Format and sort what can be
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix

@@ -1,0 +1,196 @@
+"""The default launcher: this machine's processors or GPUs, each with a process that stays.
+
+Importing torch, timm and albumentations takes seconds; a worker pays for it once. A worker that
+dies takes its run with it, not the sweep.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing import connection, get_context, parent_process
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+#: How long a worker may take to leave its checkpoint when the sweep is stopped.
+STOP_SECONDS = 20
+
+
+class LocalLauncher(Launcher):
+    """Runs jobs in `machine.runs` worker processes: one a processor, or runs_per_gpu a GPU."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> list[JobReturn]:
+        from tqdm import tqdm
+
+        setup_globals()
+        slots = worker_slots(self.config.machine)[: len(job_overrides)]
+        waiting = deque(enumerate(job_overrides))
+        returns: dict[int, JobReturn] = {}
+        context = (self.hydra_context, self.task_function, self.config, Singleton.get_state())
+        workers = [Worker(slot, context) for slot in slots]
+        bar = tqdm(total=len(job_overrides), unit="run", desc=self.config.scale.name, mininterval=1)
+        try:
+            while len(returns) < len(job_overrides):
+                for worker in workers:
+                    if worker.job is None and waiting:
+                        index, overrides = waiting.popleft()
+                        worker.start(index, list(overrides), initial_job_idx + index)
+                for worker in wait_for(workers):
+                    index, done = worker.finish()
+                    returns[index] = done
+                    bar.update()
+                    if done.status != JobStatus.COMPLETED:
+                        bar.write(f"failed: {' '.join(job_overrides[index])}", file=sys.stderr)
+        finally:
+            for worker in workers:
+                worker.ask_to_stop()
+            for worker in workers:
+                worker.stop()
+            bar.close()
+        return [returns[index] for index in range(len(job_overrides))]
+
+
+def worker_slots(machine: DictConfig) -> list[str | None]:
+    """One entry a worker: the GPU it may see, or None for a processor."""
+    import torch
+
+    wants_gpu = machine.device == "auto" or machine.device.startswith("cuda")
+    gpus = torch.cuda.device_count() if wants_gpu else 0
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(gpu) for gpu in range(gpus)]
+        if machine.device.startswith("cuda:"):
+            names = [names[int(machine.device.removeprefix("cuda:"))]]
+        slots: list[str | None] = [*names] * machine.runs_per_gpu
+    else:
+        slots = [None] * max(1, len(os.sched_getaffinity(0)) // machine.threads)
+    return slots[: machine.runs] if machine.runs and machine.runs < len(slots) else slots
+
+
+class Worker:
+    """A process that trains one run after another, and is replaced if it dies."""
+
+    def __init__(self, slot: str | None, context: Any) -> None:
+        self.slot, self.context = slot, context
+        self.job: int | None = None
+        self._spawn()
+
+    def _spawn(self) -> None:
+        spawn = get_context("spawn")  # CUDA and threads do not survive a fork
+        self.connection, theirs = spawn.Pipe()
+        args = (theirs, self.slot, *self.context)
+        self.process = spawn.Process(target=serve, args=args, daemon=False)
+        self.process.start()
+        theirs.close()
+
+    def start(self, index: int, overrides: list[str], number: int) -> None:
+        self.job = index
+        self.connection.send((overrides, number))
+
+    def finish(self) -> tuple[int, JobReturn]:
+        """The result of the job at hand, of which `wait_for` said that it is there."""
+        index, self.job = self.job, None
+        assert index is not None
+        try:
+            return index, self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            died = JobReturn()
+            died.status = JobStatus.FAILED
+            died.return_value = RuntimeError(
+                f"the worker died with exit code {self.process.exitcode}"
+                " (killed; -9 is often a lack of memory)"
+            )
+            self._spawn()
+            return index, died
+
+    def ask_to_stop(self) -> None:
+        self.connection.close()  # an idle worker ends when it reads the end
+        if self.job is not None and self.process.pid:
+            os.kill(self.process.pid, signal.SIGTERM)
+
+    def stop(self) -> None:
+        self.process.join(STOP_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def wait_for(workers: Sequence[Worker]) -> list[Worker]:
+    """The busy workers whose result, or end, is there; waits for the first."""
+    busy = {worker.connection: worker for worker in workers if worker.job is not None}
+    return [busy[ready] for ready in connection.wait(list(busy))]  # pyright: ignore
+
+
+def serve(
+    pipe: Any,
+    slot: str | None,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    singletons: Any,
+) -> None:
+    """A worker's life: a job's overrides in, its JobReturn out, until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
+    os.environ["TQDM_DISABLE"] = "1"
+    if slot is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    setup_globals()
+    Singleton.set_state(singletons)
+    while True:
+        try:
+            overrides, number = pipe.recv()
+        except EOFError:
+            return
+        if slot is not None:
+            overrides.append("machine.device=cuda")  # the only one this process sees
+        pipe.send(_run(overrides, number, hydra_context, task_function, config))
+
+
+def _run(
+    overrides: list[str],
+    number: int,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+) -> JobReturn:
+    job = hydra_context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(job):
+        job.hydra.job.id = job.hydra.job.num = number
+    HydraConfig.instance().set_config(job)
+    return run_job(
+        hydra_context=hydra_context,
+        task_function=task_function,
+        config=job,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+        configure_logging=False,
+    )
+
+
+def _end_with_parent() -> None:
+    """A killed sweep leaves no worker behind."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)

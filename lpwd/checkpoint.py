@@ -1,0 +1,54 @@
+"""A run's checkpoint: written aside, flushed, renamed, and refused where it is damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from lpwd.runs import set_aside, write_whole
+
+
+class Resumable(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Checkpoint:
+    """The file `checkpoint.pt` in a run's work folder, written at most every `minutes`.
+
+    It is a SHA-256 of 32 bytes and what `torch.save` made of the state; it is read with
+    ``weights_only``, so that a foreign file can run nothing.
+    """
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.path = folder / "checkpoint.pt"
+        self.seconds = 60 * minutes
+        self._last = time.monotonic()
+
+    def save_if_due(self, training: Resumable) -> None:
+        if time.monotonic() - self._last >= self.seconds:
+            self.save(training)
+
+    def save(self, training: Resumable) -> None:
+        buffer = io.BytesIO()
+        torch.save(training.state_dict(), buffer)
+        content = buffer.getvalue()
+        write_whole(self.path, hashlib.sha256(content).digest() + content)
+        self._last = time.monotonic()
+
+    def restore(self, training: Resumable) -> None:
+        """Go on from the checkpoint if there is one; a damaged one is set aside."""
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        digest, content = content[:32], content[32:]
+        if hashlib.sha256(content).digest() != digest:
+            set_aside(self.path, "is damaged (its checksum differs), the run starts anew")
+            return
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        training.load_state_dict(state)

@@ -1,0 +1,44 @@
+"""Wrong input is told in one line; anything else keeps its traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+
+from lpwd.layers import did_you_mean
+
+
+class ConfigError(ValueError):
+    """Wrong input from the user: one line that names the key and the mend."""
+
+
+@contextmanager
+def one_line_errors(known_keys: Iterable[str] = ()) -> Iterator[None]:
+    """End the process with one line, and status 2, on wrong input; 130 on Ctrl-C."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and leaves the telling to us
+    try:
+        yield
+    except (ConfigError, HydraException) as error:
+        print(f"error: {one_line(error, known_keys)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
+    """The message of `error` in one line, with the nearest known name where one is meant."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}={name} is unknown{did_you_mean(name, error.options)}"
+    cause = error.__cause__
+    key = getattr(cause, "full_key", None)
+    if isinstance(error, ConfigCompositionException) and key:
+        if "not in struct" in str(cause):
+            return f"there is no config key {key}{did_you_mean(key, known_keys)}"
+        return f"{key}: {str(cause).splitlines()[0]}"
+    return " ".join(str(error).split())

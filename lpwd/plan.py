@@ -1,0 +1,219 @@
+"""What a target takes before anything is trained: runs, hours, disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+from torch.nn import functional as F
+
+from lpwd import runs, sweeps
+from lpwd.claim import is_alive, newest_claim
+from lpwd.config import CONFIGS
+
+#: The experiments that each target trains. Table 2 is the configs' own.
+EXPERIMENTS: dict[str, tuple[str, ...]] = {
+    "table1": ("table1",),
+    "table2": (),
+    "table3": ("table3",),
+    "figure1": ("figure1",),
+    "figure2": ("figure2",),
+    "figure3": ("figure3",),
+    "figure4": ("figure4",),
+    "figure5": ("figure5",),
+}
+
+
+@dataclass
+class Needs:
+    """The runs of one target. `open`: runs at rates that wait for a choice among others."""
+
+    target: str
+    jobs: list[sweeps.Job]
+    open: int
+
+
+def needs(target: str, scale: str, seeds: int, results: runs.Results) -> Needs:
+    """Every run that a target needs, stored or not."""
+    jobs: dict[str, sweeps.Job] = {}
+    waiting = 0
+    for experiment in EXPERIMENTS[target]:
+        arguments = [f"+experiment={experiment}", f"scale={scale}"]
+        cfg = composed(arguments, f"hydra.sweeper.seeds={seeds}")
+        expander = sweeps.Expander(_compose, arguments, _groups())
+        for grid in sweeps.grids_of(cfg.hydra.sweeper.grids):
+            jobs |= {job.run: job for job in expander.plain(grid, seeds)}
+            try:
+                jobs |= {job.run: job for job in expander.chosen(grid, results, seeds)}
+            except sweeps.ChoiceMissing:
+                waiting += expander.count_chosen(grid, seeds)
+    return Needs(target, list(jobs.values()), waiting)
+
+
+def composed(arguments: Sequence[str], *hydra_overrides: str) -> DictConfig:
+    """The config of some overrides with its hydra node, outside of a Hydra application."""
+    with _hydra():
+        return compose("train", [*arguments, *hydra_overrides], return_hydra_config=True)
+
+
+def table(scale: str, seeds: int = 0) -> pd.DataFrame:
+    """A row a target: runs needed, of those shared with the rows above, stored, running, left."""
+    store = runs.Store(scale)
+    results, stored = store.collect(), store.stored()
+    seen: set[str] = set()
+    rows = []
+    for target in EXPERIMENTS:
+        need = needs(target, scale, seeds, runs.main_grid(results, scale))
+        names = {job.run for job in need.jobs}
+        left = [job for job in need.jobs if job.run not in stored]
+        new = [job for job in left if job.run not in seen]
+        rows.append(
+            {
+                "target": target,
+                "needed": len(names) + need.open,
+                "shared": len(names & seen),
+                "stored": len(names & stored),
+                "running": sum(_in_training(store, job.run) for job in left),
+                "left": len(new) + need.open,
+                "hours": sum(seconds_of(job, scale, results.runs) for job in new) / 3600,
+            }
+        )
+        seen |= names
+    total = {key: sum(row[key] for row in rows) for key in ("stored", "running", "left", "hours")}
+    unique = {"needed": sum(row["needed"] - row["shared"] for row in rows), "shared": 0}
+    stored_total = {"stored": len(seen & stored)}
+    rows.append({"target": "all", **unique, **total, **stored_total})
+    return pd.DataFrame(rows)
+
+
+def _in_training(store: runs.Store, run: str) -> bool:
+    _, claim = newest_claim(store.work(run))
+    return claim is not None and is_alive(claim)
+
+
+# -- time and disk --------------------------------------------------------------------------------
+
+
+def seconds_of(job: sweeps.Job, scale: str, stored: pd.DataFrame) -> float:
+    """What one run takes on one worker: the median of stored ones like it, else measured now."""
+    settings = job.settings
+    same = stored[
+        (stored["model"] == settings["model"]["name"])
+        & (stored["setting"] == runs.setting_id(settings))
+        & (stored["status"] == "done")
+    ]
+    if len(same):
+        return float(same["seconds"].median())
+    data, scaled = settings["data"], settings["scale"]
+    return _measured_seconds(scale, settings["model"]["name"], data["name"], scaled["epochs"])
+
+
+#: Images of the whole data sets: training and test.
+SIZES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
+
+
+@cache
+def _measured_seconds(scale: str, model: str, data: str, epochs: int) -> float:
+    from lpwd.train import choose_device
+
+    cfg = composed([f"scale={scale}", f"model={model}", f"data={data}", "model.pretrained=false"])
+    device = choose_device(cfg.machine.device)
+    images, sizes = cfg.scale.images, SIZES.get(data, (0, 0))
+    train = sizes[0] if images.train is None else images.train
+    test = (sizes[1] if images.test is None else images.test) + images.heldout
+    batch = min(cfg.scale.batch_size, 512 if device.type == "cuda" else 32)
+    forward, step = _seconds_per_image(cfg, device, batch)
+    return epochs * (train * step + test * forward)
+
+
+def _seconds_per_image(cfg: DictConfig, device: torch.device, batch: int) -> tuple[float, float]:
+    """Seconds an image takes in evaluation and in training; the first of three is warm-up."""
+    from lpwd import models
+    from lpwd.train import make_optimizer
+
+    torch.set_num_threads(cfg.machine.threads)
+    model: Any = models.create(cfg.model, cfg.data.classes)
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = make_optimizer(cfg, model)
+    x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
+    y = torch.zeros(batch, dtype=torch.long, device=device)
+
+    def evaluate() -> None:
+        with torch.inference_mode():
+            model(x)
+
+    def train() -> None:
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return _timed(evaluate, device) / batch, _timed(train, device) / batch
+
+
+def _timed(function: Any, device: torch.device, repeats: int = 2) -> float:
+    function()
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    _wait(device)
+    return (time.perf_counter() - start) / repeats
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def disk_bytes(scale: str, count: int, workers: int) -> int:
+    """Room for `count` more stored runs and for the checkpoints of `workers` at once."""
+    cfg = composed([f"scale={scale}", f"model={_largest(scale)}", "model.pretrained=false"])
+    from lpwd import models
+
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in models.create(cfg.model, 100).parameters())
+    files = list((runs.results_dir(scale) / "runs").glob("*/run.json"))[:200]
+    sizes = [file.stat().st_size for file in files]
+    each = sum(sizes) / len(sizes) if sizes else 1_500 * cfg.scale.epochs
+    # A checkpoint holds the weights and Adam's two moments in fp32; while a new one is written,
+    # the old one is still there.
+    return int(count * each + workers * 2 * parameters * 12)
+
+
+def _largest(scale: str) -> str:
+    cfg = composed([f"scale={scale}"])
+    return cast(str, cfg.scale.grid.series[-1])
+
+
+# -- Hydra ----------------------------------------------------------------------------------------
+
+
+class _hydra:
+    """Hydra initialized on configs/ for a `with` block; a running application's own is kept."""
+
+    def __enter__(self) -> None:
+        self.ours = not GlobalHydra.instance().is_initialized()
+        if self.ours:
+            initialize_config_dir(str(CONFIGS), version_base="1.3")
+
+    def __exit__(self, *error: object) -> None:
+        if self.ours:
+            GlobalHydra.instance().clear()
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    with _hydra():
+        return compose("train", overrides)
+
+
+def _groups() -> list[str]:
+    return [path.name for path in Path(CONFIGS).iterdir() if path.is_dir()]

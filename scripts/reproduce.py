@@ -1,0 +1,138 @@
+"""The one command behind the Makefile: train what a target needs and is not stored, then draw it.
+
+python scripts/reproduce.py table1 --scale smoke
+python scripts/reproduce.py all --scale mini --seeds 5
+python scripts/reproduce.py plan --scale paper
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from lpwd import claims, figures, plan, runs, tables
+from lpwd.config import ROOT, SCALES, scale_config
+from lpwd.decay import check_choice
+from lpwd.errors import ConfigError, one_line_errors
+
+DRAWINGS = (*plan.EXPERIMENTS, "claims")
+COMMANDS = (*DRAWINGS, "all", "demo", "plan", "forget", "clean-results")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("target", help=", ".join(COMMANDS))
+    parser.add_argument("--scale", default="", help=", ".join(SCALES))
+    parser.add_argument("--seeds", default="0", help="fresh seeds at the chosen rates")
+    parser.add_argument("--run", default="", help="for forget: the hash of a run")
+    args = parser.parse_args()
+    with one_line_errors():
+        check_input("target", args.target, COMMANDS)
+        if not args.seeds.isdigit():
+            raise ConfigError(f"SEEDS={args.seeds} must be a whole number, as in SEEDS=5")
+        scale = "smoke" if args.target == "demo" else args.scale or default_scale()
+        check_input("SCALE", scale, SCALES)
+        sys.exit(perform(args.target, scale, int(args.seeds), args.run))
+
+
+def perform(target: str, scale: str, seeds: int, run: str) -> int:
+    """Do what was asked for; the exit code."""
+    if target == "plan":
+        return show_plan(scale, seeds)
+    if target == "forget":
+        runs.Store(scale).forget(run)
+        print(f"{run} is dropped; the next `make` that needs it trains it again")
+        return 0
+    if target == "clean-results":
+        shutil.rmtree(runs.results_dir(scale), ignore_errors=True)
+        return 0
+    targets = {"all": DRAWINGS, "demo": ("table1", "figure1")}.get(target, (target,))
+    check_writable(runs.results_dir(scale))
+    failed = train(targets, scale, seeds)
+    draw(targets, scale)
+    if target in ("demo", "table1"):
+        results = runs.main_grid(runs.load(scale), scale)
+        print(tables.show("table1", results, scale_config(scale)))
+    return failed
+
+
+def train(targets: Sequence[str], scale: str, seeds: int) -> int:
+    """One Hydra multirun for each experiment; the worst of their exit codes."""
+    names = dict.fromkeys(name for t in targets for name in plan.EXPERIMENTS.get(t, ()))
+    worst = 0
+    for name in names:
+        print(f"\n{name}", flush=True)
+        command = [sys.executable, "-m", "lpwd.train", "-m", f"+experiment={name}"]
+        command += [f"scale={scale}", f"hydra.sweeper.seeds={seeds}"]
+        worst = max(worst, subprocess.run(command, cwd=ROOT).returncode)
+        if worst == 130:
+            raise KeyboardInterrupt
+    return worst
+
+
+def draw(targets: Sequence[str], scale: str) -> None:
+    """Write each target's files from what is stored, gaps included."""
+    results = runs.main_grid(runs.load(scale), scale)
+    folder = runs.results_dir(scale)
+    for target in targets:
+        module = next(m for m in (tables, figures, claims) if target in m.DRAWINGS)
+        for path in module.draw(target, results, scale_config(scale), folder):
+            print(f"wrote {shown(path)}")
+
+
+def show_plan(scale: str, seeds: int) -> int:
+    from hydra_plugins.lpwd.launcher import worker_slots
+
+    workers = len(worker_slots(plan.composed([f"scale={scale}"]).machine))
+    frame = plan.table(scale, seeds)
+    print(f"scale {scale}, {seeds} fresh seeds; {workers} runs at a time on this machine\n")
+    hours = frame.assign(hours=(frame["hours"] / workers).map("{:.1f}".format))
+    print(hours.to_string(index=False))
+    left = int(frame["left"].iloc[-1])
+    print(f"\nroom on disk for what is left: {plan.disk_bytes(scale, left, workers) / 1e9:.2f} GB")
+    return 0
+
+
+def default_scale() -> str:
+    """`paper` where there is a GPU; elsewhere the user is told what it would take, and asked."""
+    if torch.cuda.is_available():
+        return "paper"
+    hours = plan.table("paper")["hours"].iloc[-1]
+    raise ConfigError(
+        f"which SCALE? Without a GPU, `paper` would take about {hours / 24:,.0f} days of one"
+        " processor here; SCALE=smoke takes minutes and SCALE=mini hours, as in"
+        " `make table1 SCALE=smoke`"
+    )
+
+
+def check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.write_whole(folder / ".writable", b"")
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {folder}: {error.strerror}; free or name another"
+            " folder with LPWD_RESULTS"
+        ) from None
+
+
+def check_input(key: str, value: str, known: Sequence[str]) -> None:
+    try:
+        check_choice(key, value, known)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+if __name__ == "__main__":
+    main()
