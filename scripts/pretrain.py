@@ -1,0 +1,234 @@
+"""Pretrain a micro model on Tiny-ImageNet-200 at 32×32 and export its weights in half precision.
+
+python scripts/pretrain.py model=convnext_micro
+
+AdamW, warm-up and cosine, label smoothing, shifted crops and flips; configs/pretrain.yaml holds the
+numbers. Stopped at any time, the same command goes on from the last whole epoch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import timm.optim
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from lpwd import models, runs
+from lpwd.data import cache, sources
+from lpwd.data.images import Images
+from lpwd.errors import ConfigError, one_line_errors
+
+RECIPE = (
+    *("epochs", "batch_size", "lr", "warmup_epochs", "weight_decay", "label_smoothing"),
+    *("shift", "ema", "seed"),
+)
+
+
+def main(cfg: DictConfig) -> None:
+    """Train to the end, from the checkpoint if there is one; then export and measure."""
+    torch.set_num_threads(cfg.threads)
+    name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name if cfg.device == "auto" else cfg.device)
+    splits = cache.load(sources.SOURCES[cfg.data.name], Path(cfg.data.root).expanduser())
+    train, val = (on_device(splits[split], device) for split in ("train", "val"))
+
+    trainer = Trainer(cfg, device, steps_per_epoch=len(train[1]) // cfg.batch_size)
+    for epoch in range(trainer.restore() + 1, cfg.epochs + 1):
+        start = time.perf_counter()
+        loss = trainer.epoch(epoch, *train)
+        row = {"epoch": epoch, "lr": trainer.lr, "train_loss": loss}
+        row["val_top1"] = top1(trainer.averaged, *val, cfg)
+        row["seconds"] = time.perf_counter() - start
+        trainer.rows.append(row)
+        trainer.save(epoch)
+        print(json.dumps({key: float(f"{value:.5g}") for key, value in row.items()}), flush=True)
+    path = export(cfg, trainer, val)
+    print(f"wrote {path}")
+
+
+def on_device(images: Images, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pixels uint8 [N, 32, 32, 3] and labels [N], where they stay."""
+    return torch.tensor(images.pixels, device=device), torch.tensor(images.labels, device=device)
+
+
+class Trainer:
+    """The model, its optimizer, schedule and log; saved and restored whole at epoch ends."""
+
+    def __init__(self, cfg: DictConfig, device: torch.device, steps_per_epoch: int) -> None:
+        self.cfg = cfg
+        self.steps_per_epoch = steps_per_epoch
+        self.path = Path(cfg.work) / f"{cfg.model.name}.pt"
+        torch.manual_seed(cfg.seed)
+        scratch = OmegaConf.merge(cfg.model, {"pretrained": False})
+        assert isinstance(scratch, DictConfig)
+        self.model = models.create(scratch, cfg.data.classes).to(
+            device, memory_format=torch.channels_last
+        )  # pyright: ignore
+        self.ema = ModelEmaV3(self.model, decay=cfg.ema, use_warmup=True) if cfg.ema else None
+        self.optimizer = timm.optim.create_optimizer_v2(
+            self.model, "adamw", lr=cfg.lr, weight_decay=cfg.weight_decay, fused=True
+        )
+        self.schedule = CosineLRScheduler(
+            self.optimizer,
+            t_initial=cfg.epochs * steps_per_epoch,
+            warmup_t=round(cfg.warmup_epochs * steps_per_epoch),
+            warmup_lr_init=0.01 * cfg.lr,
+            t_in_epochs=False,
+        )
+        self.rows: list[dict[str, float]] = []
+        self.commit = runs.commit()
+
+    @property
+    def averaged(self) -> nn.Module:
+        return self.ema.module if self.ema else self.model
+
+    @property
+    def lr(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def epoch(self, epoch: int, pixels: Tensor, labels: Tensor) -> float:
+        """One pass over the training images; returns the mean loss."""
+        cfg, total = self.cfg, torch.zeros((), device=pixels.device)
+        self.model.train()
+        batches = augmented(pixels, labels, cfg, epoch)
+        for step, (x, y) in enumerate(batches, (epoch - 1) * self.steps_per_epoch):
+            self.schedule.step_update(step)
+            loss = F.cross_entropy(self.model(x), y, label_smoothing=cfg.label_smoothing)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            if self.ema:
+                self.ema.update(self.model, step=step)
+            total += loss.detach()
+        return float(total) / self.steps_per_epoch
+
+    def save(self, epoch: int) -> None:
+        state = {
+            "recipe": recipe(self.cfg),
+            "epoch": epoch,
+            "rows": self.rows,
+            "commit": self.commit,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),  # drop path draws from it
+        }
+        content = io.BytesIO()
+        torch.save(state, content)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        runs.write_whole(self.path, content.getvalue())
+
+    def restore(self) -> int:
+        """Go on from the checkpoint; returns the epochs done.
+
+        Raises:
+            ConfigError: the checkpoint is of another recipe.
+        """
+        if not self.path.exists():
+            return 0
+        state = torch.load(self.path, weights_only=True, map_location="cpu")
+        if state["recipe"] != recipe(self.cfg):
+            raise ConfigError(
+                f"{self.path} was made with another recipe; remove it, or set work=<elsewhere>"
+            )
+        self.model.load_state_dict(state["model"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        self.rows, self.commit = state["rows"], state["commit"]
+        return state["epoch"]
+
+
+def recipe(cfg: DictConfig) -> dict[str, Any]:
+    """What decides the weights, beside the data."""
+    model = OmegaConf.to_container(cfg.model)
+    assert isinstance(model, dict)
+    return {"arch": model["arch"], "kwargs": model["kwargs"], **{key: cfg[key] for key in RECIPE}}
+
+
+def augmented(
+    pixels: Tensor, labels: Tensor, cfg: DictConfig, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The epoch's shuffled batches, each image shifted by up to `cfg.shift` and maybe flipped.
+
+    All draws come from a generator of (seed, epoch), so a resumed run sees the same images.
+    """
+    seed = np.random.SeedSequence([cfg.seed, epoch]).generate_state(1)[0]
+    generator = torch.Generator().manual_seed(int(seed))
+    count, side = len(labels), pixels.shape[1]
+    order = torch.randperm(count, generator=generator).to(pixels.device)
+    shifts = torch.randint(-cfg.shift, cfg.shift + 1, (2, count, 1), generator=generator)
+    grid = torch.arange(side)
+    rows, columns = (grid + shifts).clamp(0, side - 1)  # [N, 32] each; edges are repeated
+    flip = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.where(flip, columns.flip(1), columns).to(pixels.device)
+    rows = rows.to(pixels.device)
+    for batch in range(count // cfg.batch_size):
+        part = slice(batch * cfg.batch_size, (batch + 1) * cfg.batch_size)
+        chosen = order[part]
+        views = pixels[chosen[:, None, None], rows[part, :, None], columns[part, None, :]]
+        yield normalized(views, cfg), labels[chosen]
+
+
+def normalized(pixels: Tensor, cfg: DictConfig) -> Tensor:
+    """uint8 [B, 32, 32, 3] → float [B, 3, 32, 32], in channels_last layout as it already is."""
+    mean, std = (
+        torch.tensor(values, device=pixels.device) for values in (cfg.data.mean, cfg.data.std)
+    )
+    return pixels.float().sub_(255 * mean).div_(255 * std).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def top1(model: nn.Module, pixels: Tensor, labels: Tensor, cfg: DictConfig) -> float:
+    """Percent of the images that the model classifies rightly."""
+    model.eval()
+    batches = zip(pixels.split(500), labels.split(500), strict=True)
+    hits = [(model(normalized(x, cfg)).argmax(1) == y).sum() for x, y in batches]
+    return 100 * float(sum(hits)) / len(labels)
+
+
+def export(cfg: DictConfig, trainer: Trainer, val: tuple[Tensor, Tensor]) -> Path:
+    """Write the weights as float16 with what they are, and the log; measured as written."""
+    half = {
+        name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
+        for name, tensor in trainer.averaged.state_dict().items()
+    }
+    trainer.averaged.load_state_dict(half)
+    accuracy = top1(trainer.averaged, *val, cfg)
+    metadata = {
+        "model": cfg.model.name,
+        "recipe": json.dumps(recipe(cfg)),
+        "data": "Tiny-ImageNet-200 at 32×32",
+        "epochs": str(cfg.epochs),
+        "val_top1": f"{accuracy:.2f}",
+        "commit": trainer.commit,
+        "versions": f"torch {torch.__version__}, timm {timm.__version__}",
+    }
+    out = Path(cfg.out) / f"{cfg.model.name}.safetensors"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    log = pd.DataFrame(trainer.rows).to_csv(index=False, float_format="%.6g")
+    runs.write_whole(out.with_suffix(".csv"), log.encode())
+    runs.write_whole(out, safetensors.torch.save(half, metadata))
+    return out
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with one_line_errors():
+        hydra.main(version_base="1.3", config_path="../configs", config_name="pretrain")(main)()
