@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +48,7 @@ def load(data: DictConfig, images: DictConfig) -> Dataset:
 def _count(part: str, wanted: int | None, available: int) -> int:
     if wanted is None:
         return available
-    if not 0 <= operator.index(wanted) <= available:
+    if not isinstance(wanted, int) or not 0 <= wanted <= available:
         raise ConfigError(
             f"scale.images.{part}={wanted}, but there are 0…{available:,} left for it"
         )

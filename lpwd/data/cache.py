@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -12,12 +11,14 @@ import sys
 import tempfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from lpwd.data import sources
 from lpwd.data.images import Images, canonical
+from lpwd.errors import ConfigError
 
 FORMAT = 1  # raised when what is stored, or its order, changes
 
@@ -38,17 +39,20 @@ def load(source: sources.Source, root: Path) -> dict[str, Images]:
     cache = cache_dir(root) / source.name
     layout = sources.find(source, root)
     stamp = layout.stamp() if layout else None
-    splits = _open(cache, source, stamp)
-    if splits is None:
+    try:
+        splits = _read(cache, source, stamp)
+    except Damaged:
+        splits = None
+    if splits is not None:
+        return splits
+    try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(cache.with_suffix(".lock")):  # of several runs started at once, one decodes
-            splits = _open(cache, source, stamp)
-            if splits is None:
-                layout = layout or sources.download(source, root)
-                _build(cache, source, layout, stamp)
-                splits = _read(cache, source, stamp)
-    assert splits is not None
-    return splits
+            return _read_sound(cache, source, stamp) or _build(cache, source, root, layout, stamp)
+    except OSError as error:
+        raise ConfigError(
+            f"{source.title} cannot be kept in {cache} ({error}); set LPWD_CACHE to another folder"
+        ) from None
 
 
 def cache_dir(root: Path) -> Path:
@@ -63,20 +67,22 @@ def cache_dir(root: Path) -> Path:
     return Path.home() / ".cache" / "lpwd" / own
 
 
-def _open(cache: Path, source: sources.Source, stamp: list | None) -> dict[str, Images] | None:
-    """The cache if it is there, whole and of these files; a damaged one is moved away."""
+def _read_sound(
+    cache: Path, source: sources.Source, stamp: list[Any] | None
+) -> dict[str, Images] | None:
+    """The cache if it is there and of these files; a damaged one is set aside."""
     try:
         return _read(cache, source, stamp)
     except Damaged as error:
         aside = cache.with_name(f"{cache.name}.damaged")
         print(f"{cache} is damaged ({error}): set aside as {aside.name}, rebuilt", file=sys.stderr)
         shutil.rmtree(aside, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):  # another run was faster
-            cache.rename(aside)
+        cache.rename(aside)
         return None
 
 
-def _read(cache: Path, source: sources.Source, stamp: list | None) -> dict[str, Images] | None:
+def _read(cache: Path, source: sources.Source, stamp: list[Any] | None) -> dict[str, Images] | None:
+    """The cache, checked; None if there is none of these files. Raises Damaged."""
     if not cache.is_dir():
         return None
     try:
@@ -102,8 +108,15 @@ def _checksum(array: np.ndarray) -> int:
     return zlib.crc32(memoryview(array).cast("B"))
 
 
-def _build(cache: Path, source: sources.Source, layout: sources.Layout, stamp: list | None) -> None:
+def _build(
+    cache: Path,
+    source: sources.Source,
+    root: Path,
+    layout: sources.Layout | None,
+    stamp: list[Any] | None,
+) -> dict[str, Images]:
     """Decode every split aside, then put the whole in its place."""
+    layout = layout or sources.download(source, root)
     print(f"decoding {source.title} from {layout.kind} into {cache} (once)", file=sys.stderr)
     aside = Path(tempfile.mkdtemp(prefix=f"{cache.name}.", dir=cache.parent))
     try:
@@ -116,8 +129,12 @@ def _build(cache: Path, source: sources.Source, layout: sources.Layout, stamp: l
         index = {"format": FORMAT, "stamp": stamp, "splits": checksums}
         (aside / "index.json").write_text(json.dumps(index))
         aside.chmod(0o755)
-        if cache.exists():  # of other files, or an older format
-            shutil.rmtree(cache)
+        if cache.exists():  # of other files, or of an older format
+            cache.rename(aside / "old")
         aside.rename(cache)
+        shutil.rmtree(cache / "old", ignore_errors=True)
+        splits = _read(cache, source, stamp)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    assert splits is not None
+    return splits

@@ -226,16 +226,17 @@ def read_parquet(source: Source, files: Iterable[Path]) -> Images:
 
 def _read_parquet(source: Source, file: Path) -> Images:
     try:
-        table = pq.read_table(file)
+        parquet = pq.ParquetFile(file)
+        names = parquet.schema_arrow.names
+        image = next((name for name in ("img", "image") if name in names), None)
+        if image is None or source.labels not in names:
+            raise ConfigError(
+                f"{file} has columns {', '.join(names)}; {source.title} has img (or image) and"
+                f" {source.labels}: put {source.title}'s own files there, or rename the columns"
+            )
+        table = parquet.read([image, source.labels])
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{file} is damaged ({_first_line(error)}); fetch it again") from None
-    names = table.column_names
-    image = next((name for name in ("img", "image") if name in names), None)
-    if image is None or source.labels not in names:
-        raise ConfigError(
-            f"{file} has columns {', '.join(names)}; {source.title} has img (or image) and"
-            f" {source.labels}: put {source.title}'s own files there, or rename the columns"
-        )
     column = table[image].combine_chunks()
     blobs = column.field("bytes") if pa.types.is_struct(column.type) else column
     labels = table[source.labels]

@@ -1,0 +1,292 @@
+"""Shuffled, augmented, normalized batches: made on the device, or by albumentations in workers.
+
+Everything drawn at random comes from (seed, epoch), so that a resumed run sees the same batches,
+on a CPU as on a GPU and with any number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from lpwd.data.images import Images
+from lpwd.errors import ConfigError
+
+Batch = tuple[Tensor, Tensor]  # float [B, 3, 32, 32] normalized, int64 [B]; both on the device
+PREFIX = "albumentations."
+
+
+@dataclass(frozen=True)
+class Transform:
+    """An albumentations class by its name, and its arguments; made only where it is used."""
+
+    name: str
+    kwargs: Mapping[str, Any]
+
+    def build(self) -> Any:
+        """The transform itself.
+
+        Raises:
+            ConfigError: albumentations has no such transform, or it refuses the arguments.
+        """
+        albumentations = _albumentations()
+        cls = getattr(albumentations, self.name, None)
+        bases = (albumentations.BasicTransform, albumentations.BaseCompose)
+        if not (isinstance(cls, type) and issubclass(cls, bases)):
+            raise ConfigError(f"data.augment: {PREFIX}{self.name} is not a transform")
+        nested = {
+            key: [transform.build() for transform in build_augment(value)]
+            if key == "transforms"
+            else value
+            for key, value in self.kwargs.items()
+        }
+        try:
+            return cls(**nested)
+        except (TypeError, ValueError) as error:
+            fault = str(error).partition("\n")[0]
+            raise ConfigError(f"data.augment: {PREFIX}{self.name}: {fault}") from None
+
+
+def build_augment(augment: Iterable[Any]) -> list[Transform]:
+    """The transforms of ``cfg.data.augment``: ``_target_: albumentations.<Class>`` and arguments.
+
+    albumentations takes seconds to import, so it is left until a loader needs it.
+
+    Raises:
+        ConfigError: another target than albumentations' classes.
+    """
+    transforms = []
+    for entry in augment:
+        plain = OmegaConf.to_container(entry) if OmegaConf.is_config(entry) else entry
+        kwargs = dict(plain) if isinstance(plain, Mapping) else {}
+        target = str(kwargs.pop("_target_", plain))
+        name = target.removeprefix(PREFIX)
+        if name == target or not name.isidentifier():
+            raise ConfigError(
+                f"data.augment: {target} is not one of albumentations' transforms, as"
+                f" _target_: albumentations.HorizontalFlip is"
+            )
+        transforms.append(Transform(name, kwargs))
+    return transforms
+
+
+class Loader(ABC):
+    """What both loaders share: the order of the images, and how batches are cut from it."""
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        batch_size: int,
+        augment: Sequence[Transform],
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str,
+        seed: int,
+        channels_last: bool = True,
+        drop_last: bool = False,
+    ) -> None:
+        self.count, self.batch_size, self.seed = len(images.labels), batch_size, seed
+        self.device = torch.device(device)
+        self.normalize = Normalize(mean, std, self.device, channels_last)
+        self.steps = (math.floor if drop_last else math.ceil)(self.count / batch_size)
+        if self.steps == 0:
+            raise ConfigError(
+                f"scale.batch_size={batch_size} is more than the {self.count:,} training images;"
+                f" use a smaller batch"
+            )
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        return self.steps
+
+    @abstractmethod
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number `start` on, in the epoch's own order."""
+
+    def _order(self, epoch: int) -> Tensor:
+        return torch.randperm(self.count, generator=_generator(self.seed, epoch, 0))
+
+    def _cut(self, batch: int) -> slice:
+        return slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+
+
+class DeviceLoader(Loader):
+    """Keeps the uint8 images on the device and augments whole batches there.
+
+    The draws of a whole epoch are made on the CPU and moved once: nothing in an epoch waits for
+    the device. See `Loader` for the arguments.
+
+    Raises:
+        ConfigError: a transform without a twin here, or more in a batch than there are images.
+    """
+
+    AXES: ClassVar[dict[str, int]] = {"VerticalFlip": 1, "HorizontalFlip": 2}
+
+    def __init__(self, images: Images, *, augment: Sequence[Transform], **common: Any) -> None:
+        super().__init__(images, augment=augment, **common)
+        self.flips = [_flip(transform, self.AXES) for transform in augment]
+        self.pixels = _to(self.device, images.pixels)
+        self.labels = _to(self.device, images.labels)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = self._order(epoch).to(self.device)
+        flipped = [flip.to(self.device) for flip in self.draw_flips(epoch)]
+        for batch in range(start, self.steps):
+            cut = self._cut(batch)
+            pixels = self.pixels[order[cut]]
+            for (axis, _), flip in zip(self.flips, flipped, strict=True):
+                pixels = torch.where(flip[cut, None, None, None], pixels.flip(axis), pixels)
+            yield self.normalize(pixels), self.labels[order[cut]]
+
+    def draw_flips(self, epoch: int) -> list[Tensor]:
+        """For each transform, which images it flips, in the epoch's order: bool [N]."""
+        generator = _generator(self.seed, epoch, 1)
+        return [torch.rand(self.count, generator=generator) < p for _, p in self.flips]
+
+
+def _flip(transform: Transform, axes: Mapping[str, int]) -> tuple[int, float]:
+    p = transform.kwargs.get("p", 0.5)
+    if transform.name not in axes or transform.kwargs.keys() - {"p"}:
+        raise ConfigError(
+            f"data.augment: {PREFIX}{transform.name} with {dict(transform.kwargs)} has no twin on"
+            f" the device ({', '.join(axes)} with p have one); use scale.loader=albumentations"
+        )
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+        raise ConfigError(f"data.augment: {PREFIX}{transform.name}: p={p} is not within 0…1")
+    return axes[transform.name], float(p)
+
+
+class AlbumentationsLoader(Loader):
+    """Augments image by image with any of albumentations' transforms, in worker processes.
+
+    Forked workers would all draw alike, epoch after epoch; here each batch seeds the transforms
+    from (seed, epoch, batch), whichever worker makes it. The workers live over epochs.
+
+    Args:
+        workers: processes; 0: in this one. See `Loader` for the rest.
+
+    Raises:
+        ConfigError: a transform that albumentations does not have, or too large a batch.
+    """
+
+    def __init__(
+        self, images: Images, *, augment: Sequence[Transform], workers: int, **common: Any
+    ) -> None:
+        super().__init__(images, augment=augment, **common)
+        self._plan: list[tuple[tuple[int, int, int], Tensor]] = []
+        self._loader = DataLoader(
+            _Batches(images, augment),
+            sampler=_Plan(self._plan),
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # leaves torch's own stream to the model
+        )
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = self._order(epoch)
+        batches = range(start, self.steps)
+        self._plan[:] = [((self.seed, epoch, batch), order[self._cut(batch)]) for batch in batches]
+        for pixels, labels in self._loader:
+            pixels, labels = (t.to(self.device, non_blocking=True) for t in (pixels, labels))
+            yield self.normalize(pixels), labels
+
+
+class _Plan(torch.utils.data.Sampler):
+    """What to ask of the workers: the list as it is when an epoch begins."""
+
+    def __init__(self, batches: list[tuple[tuple[int, int, int], Tensor]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Batches(TorchDataset):
+    """One item is one batch, asked for by its seed and the indices of its images."""
+
+    def __init__(self, images: Images, augment: Sequence[Transform]) -> None:
+        self.images = images
+        self.compose = _albumentations().Compose([transform.build() for transform in augment])
+
+    def __getitem__(self, asked: tuple[tuple[int, int, int], Tensor]) -> tuple[Tensor, Tensor]:
+        seed, indices = asked
+        # One stream for all transforms: set_random_seed would give each the same draws.
+        first, second = np.random.SeedSequence(seed).spawn(2)
+        state = np.random.default_rng(first), random.Random(int(second.generate_state(1)[0]))
+        self.compose.set_random_state(*state)
+        pixels = [self.compose(image=self.images.pixels[i])["image"] for i in indices.tolist()]
+        if pixels[0].dtype != np.uint8:
+            raise ConfigError("data.augment: pixels must stay uint8; the loader normalizes them")
+        labels = np.asarray(self.images.labels[indices.numpy()])
+        return torch.from_numpy(np.stack(pixels)), torch.from_numpy(labels)
+
+
+def device_batches(
+    images: Images,
+    *,
+    batch_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | str,
+    channels_last: bool = True,
+) -> Iterator[Batch]:
+    """The images in their own order, moved to the device once and cut into batches there."""
+    normalize = Normalize(mean, std, torch.device(device), channels_last)
+    pixels = _to(torch.device(device), images.pixels).split(batch_size)
+    labels = _to(torch.device(device), images.labels).split(batch_size)
+    return ((normalize(x), y) for x, y in zip(pixels, labels, strict=True))
+
+
+class Normalize:
+    """uint8 [B, 32, 32, 3] → float [B, 3, 32, 32], (pixels / 255 - mean) / std."""
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+        channels_last: bool,
+    ) -> None:
+        wide = torch.tensor([list(mean), list(std)], dtype=torch.float64)[..., None, None]
+        self.scale = (1 / (255 * wide[1])).float().to(device)
+        self.shift = (-wide[0] / wide[1]).float().to(device)
+        self.channels_last = channels_last
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        pixels = pixels.permute(0, 3, 1, 2)  # as it lies, this is channels_last
+        pixels = pixels if self.channels_last else pixels.contiguous()
+        return pixels.float().mul_(self.scale).add_(self.shift)
+
+
+def _to(device: torch.device, array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array)).to(device)
+
+
+def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, epoch, purpose]).generate_state(1)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+def _albumentations() -> Any:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for news
+    import albumentations
+
+    return albumentations
