@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from lpwd.data import cache, sources
-from lpwd.data.images import Dataset, Images, canonical
+from lpwd.data.images import SIDE, Dataset, Images, canonical
 from lpwd.errors import ConfigError
 
 __all__ = ["Dataset", "Images", "load"]
@@ -62,7 +62,7 @@ def digits() -> Images:
 
     greys, labels = load_digits(return_X_y=True)
     small = np.round(np.asarray(greys).reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    size = (sources.SIDE, sources.SIDE)
+    size = (SIDE, SIDE)
     large = [Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC) for grey in small]
     pixels = np.stack([np.asarray(grey) for grey in large])[..., None].repeat(3, axis=-1)
     return Images(pixels, np.asarray(labels, np.int64))

@@ -105,7 +105,7 @@ def _read_split(cache: Path, checksums: dict[str, list[int]], split: str) -> Ima
 
 
 def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(memoryview(array).cast("B"))
+    return zlib.crc32(memoryview(array).cast("B"))  # pyright: ignore[reportArgumentType]
 
 
 def _build(

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+SIDE = 32  # pixels of every image given to a model
+
 
 class Images(NamedTuple):
     """Images and their classes; the pixels may be read-only, mapped from a file."""

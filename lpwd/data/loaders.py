@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from lpwd.data.images import Images
+from lpwd.data.images import SIDE, Images
 from lpwd.errors import ConfigError
 
 Batch = tuple[Tensor, Tensor]  # float [B, 3, 32, 32] normalized, int64 [B]; both on the device
@@ -70,7 +70,9 @@ def build_augment(augment: Iterable[Any]) -> list[Transform]:
     transforms = []
     for entry in augment:
         plain = OmegaConf.to_container(entry) if OmegaConf.is_config(entry) else entry
-        kwargs = dict(plain) if isinstance(plain, Mapping) else {}
+        kwargs = (
+            {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+        )
         target = str(kwargs.pop("_target_", plain))
         name = target.removeprefix(PREFIX)
         if name == target or not name.isidentifier():
@@ -124,7 +126,7 @@ class Loader(ABC):
 
 
 class DeviceLoader(Loader):
-    """Keeps the uint8 images on the device and augments whole batches there.
+    """Keeps the uint8 images, and their flipped copies, on the device and gathers batches there.
 
     The draws of a whole epoch are made on the CPU and moved once: nothing in an epoch waits for
     the device. See `Loader` for the arguments.
@@ -140,16 +142,17 @@ class DeviceLoader(Loader):
         self.flips = [_flip(transform, self.AXES) for transform in augment]
         self.pixels = _to(self.device, images.pixels)
         self.labels = _to(self.device, images.labels)
+        for axis, _ in self.flips:  # each doubles the copies: the flipped follow the unflipped
+            self.pixels = torch.cat([self.pixels, self.pixels.flip(axis)])
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        order = self._order(epoch).to(self.device)
-        flipped = [flip.to(self.device) for flip in self.draw_flips(epoch)]
+        order = self._order(epoch)
+        copy = sum(flip.long() << i for i, flip in enumerate(self.draw_flips(epoch)))
+        views, order = (order + copy * self.count).to(self.device), order.to(self.device)
         for batch in range(start, self.steps):
             cut = self._cut(batch)
-            pixels = self.pixels[order[cut]]
-            for (axis, _), flip in zip(self.flips, flipped, strict=True):
-                pixels = torch.where(flip[cut, None, None, None], pixels.flip(axis), pixels)
-            yield self.normalize(pixels), self.labels[order[cut]]
+            pixels = self.pixels.index_select(0, views[cut])
+            yield self.normalize(pixels), self.labels.index_select(0, order[cut])
 
     def draw_flips(self, epoch: int) -> list[Tensor]:
         """For each transform, which images it flips, in the epoch's order: bool [N]."""
@@ -233,8 +236,8 @@ class _Batches(TorchDataset):
         state = np.random.default_rng(first), random.Random(int(second.generate_state(1)[0]))
         self.compose.set_random_state(*state)
         pixels = [self.compose(image=self.images.pixels[i])["image"] for i in indices.tolist()]
-        if pixels[0].dtype != np.uint8:
-            raise ConfigError("data.augment: pixels must stay uint8; the loader normalizes them")
+        if pixels[0].dtype != np.uint8 or pixels[0].shape != self.images.pixels.shape[1:]:
+            raise ConfigError("data.augment: images must stay uint8 and of their size")
         labels = np.asarray(self.images.labels[indices.numpy()])
         return torch.from_numpy(np.stack(pixels)), torch.from_numpy(labels)
 
@@ -265,15 +268,16 @@ class Normalize:
         device: torch.device,
         channels_last: bool,
     ) -> None:
-        wide = torch.tensor([list(mean), list(std)], dtype=torch.float64)[..., None, None]
+        wide = torch.tensor([list(mean), list(std)], dtype=torch.float64).repeat(1, SIDE)
         self.scale = (1 / (255 * wide[1])).float().to(device)
         self.shift = (-wide[0] / wide[1]).float().to(device)
         self.channels_last = channels_last
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        pixels = pixels.permute(0, 3, 1, 2)  # as it lies, this is channels_last
-        pixels = pixels if self.channels_last else pixels.contiguous()
-        return pixels.float().mul_(self.scale).add_(self.shift)
+        # A whole row of pixels at once: several times faster than three channels at once.
+        rows = pixels.flatten(2).float().mul_(self.scale).add_(self.shift)
+        images = rows.unflatten(2, (SIDE, 3)).permute(0, 3, 1, 2)  # so it is channels_last
+        return images if self.channels_last else images.contiguous()
 
 
 def _to(device: torch.device, array: np.ndarray) -> Tensor:

@@ -17,10 +17,9 @@ from numpy._core.numeric import _frombuffer  # pyright: ignore
 from PIL import Image
 
 from lpwd import hub
-from lpwd.data.images import Images
+from lpwd.data.images import SIDE, Images
 from lpwd.errors import ConfigError
 
-SIDE = 32  # pixels of every image given to a model
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
