@@ -167,7 +167,8 @@ def train_epoch(training: Training, between_steps: Callable[[], None]) -> dict[s
 def epoch_row(t: Training) -> dict[str, Any]:
     """What is recorded of an epoch; accuracies in percent. A diverged one is not evaluated."""
     nan = float("nan")
-    train_loss = float(t.loss_sum) / t.loader.images_per_epoch
+    images = min(t.loader.count, len(t.loader) * t.loader.batch_size)  # fewer with drop_last
+    train_loss = float(t.loss_sum) / images
     row = {
         "epoch": t.epoch,
         "train_loss": train_loss,

@@ -1,0 +1,1 @@
+"""Hydra plugins: the sweeper that knows the run store, and the launcher of this machine."""
