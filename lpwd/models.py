@@ -47,8 +47,8 @@ def check_arch(arch: str) -> None:
     name, _, tag = arch.partition(".")
     if not timm.is_model(name):
         raise ConfigError(f"model.arch={arch} is unknown{did_you_mean(name, timm.list_models())}")
-    if tag and timm.get_pretrained_cfg(arch, allow_unregistered=False) is None:
-        tags = timm.list_pretrained(name + ".*")
+    tags = timm.list_pretrained(f"{name}.*")
+    if tag and arch not in tags:
         raise ConfigError(f"model.arch={arch} is unknown{did_you_mean(arch, tags)}")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,17 +24,17 @@ import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from timm.scheduler.cosine_lr import CosineLRScheduler
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from lpwd import models, runs
 from lpwd.data import cache, sources
 from lpwd.data.images import Images
+from lpwd.data.loaders import Normalize
 from lpwd.errors import ConfigError, one_line_errors
 
 RECIPE = (
     *("epochs", "batch_size", "lr", "warmup_epochs", "weight_decay", "label_smoothing"),
-    *("shift", "ema", "seed"),
+    *("shift", "seed"),
 )
 
 
@@ -52,7 +51,7 @@ def main(cfg: DictConfig) -> None:
         start = time.perf_counter()
         loss = trainer.epoch(epoch, *train)
         row = {"epoch": epoch, "lr": trainer.lr, "train_loss": loss}
-        row["val_top1"] = top1(trainer.averaged, *val, cfg)
+        row["val_top1"] = top1(trainer.model, trainer.normalize, *val)
         row["seconds"] = time.perf_counter() - start
         trainer.rows.append(row)
         trainer.save(epoch)
@@ -79,7 +78,6 @@ class Trainer:
         self.model = models.create(scratch, cfg.data.classes).to(
             device, memory_format=torch.channels_last
         )  # pyright: ignore
-        self.ema = ModelEmaV3(self.model, decay=cfg.ema, use_warmup=True) if cfg.ema else None
         self.optimizer = timm.optim.create_optimizer_v2(
             self.model, "adamw", lr=cfg.lr, weight_decay=cfg.weight_decay, fused=True
         )
@@ -90,12 +88,9 @@ class Trainer:
             warmup_lr_init=0.01 * cfg.lr,
             t_in_epochs=False,
         )
+        self.normalize = Normalize(cfg.data.mean, cfg.data.std, device, channels_last=True)
         self.rows: list[dict[str, float]] = []
         self.commit = runs.commit()
-
-    @property
-    def averaged(self) -> nn.Module:
-        return self.ema.module if self.ema else self.model
 
     @property
     def lr(self) -> float:
@@ -106,14 +101,13 @@ class Trainer:
         cfg, total = self.cfg, torch.zeros((), device=pixels.device)
         self.model.train()
         batches = augmented(pixels, labels, cfg, epoch)
-        for step, (x, y) in enumerate(batches, (epoch - 1) * self.steps_per_epoch):
+        for step, (views, y) in enumerate(batches, (epoch - 1) * self.steps_per_epoch):
             self.schedule.step_update(step)
-            loss = F.cross_entropy(self.model(x), y, label_smoothing=cfg.label_smoothing)
+            logits = self.model(self.normalize(views))
+            loss = F.cross_entropy(logits, y, label_smoothing=cfg.label_smoothing)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            if self.ema:
-                self.ema.update(self.model, step=step)
             total += loss.detach()
         return float(total) / self.steps_per_epoch
 
@@ -124,7 +118,6 @@ class Trainer:
             "rows": self.rows,
             "commit": self.commit,
             "model": self.model.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),  # drop path draws from it
         }
@@ -147,8 +140,6 @@ class Trainer:
                 f"{self.path} was made with another recipe; remove it, or set work=<elsewhere>"
             )
         self.model.load_state_dict(state["model"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
         self.rows, self.commit = state["rows"], state["commit"]
@@ -165,7 +156,7 @@ def recipe(cfg: DictConfig) -> dict[str, Any]:
 def augmented(
     pixels: Tensor, labels: Tensor, cfg: DictConfig, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The epoch's shuffled batches, each image shifted by up to `cfg.shift` and maybe flipped.
+    """The epoch's shuffled uint8 batches, each image shifted by up to `shift` and maybe flipped.
 
     All draws come from a generator of (seed, epoch), so a resumed run sees the same images.
     """
@@ -183,23 +174,15 @@ def augmented(
         part = slice(batch * cfg.batch_size, (batch + 1) * cfg.batch_size)
         chosen = order[part]
         views = pixels[chosen[:, None, None], rows[part, :, None], columns[part, None, :]]
-        yield normalized(views, cfg), labels[chosen]
-
-
-def normalized(pixels: Tensor, cfg: DictConfig) -> Tensor:
-    """uint8 [B, 32, 32, 3] → float [B, 3, 32, 32], in channels_last layout as it already is."""
-    mean, std = (
-        torch.tensor(values, device=pixels.device) for values in (cfg.data.mean, cfg.data.std)
-    )
-    return pixels.float().sub_(255 * mean).div_(255 * std).permute(0, 3, 1, 2)
+        yield views, labels[chosen]
 
 
 @torch.inference_mode()
-def top1(model: nn.Module, pixels: Tensor, labels: Tensor, cfg: DictConfig) -> float:
+def top1(model: nn.Module, normalize: Normalize, pixels: Tensor, labels: Tensor) -> float:
     """Percent of the images that the model classifies rightly."""
     model.eval()
     batches = zip(pixels.split(500), labels.split(500), strict=True)
-    hits = [(model(normalized(x, cfg)).argmax(1) == y).sum() for x, y in batches]
+    hits = [(model(normalize(x)).argmax(1) == y).sum() for x, y in batches]
     return 100 * float(sum(hits)) / len(labels)
 
 
@@ -207,10 +190,10 @@ def export(cfg: DictConfig, trainer: Trainer, val: tuple[Tensor, Tensor]) -> Pat
     """Write the weights as float16 with what they are, and the log; measured as written."""
     half = {
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
-        for name, tensor in trainer.averaged.state_dict().items()
+        for name, tensor in trainer.model.state_dict().items()
     }
-    trainer.averaged.load_state_dict(half)
-    accuracy = top1(trainer.averaged, *val, cfg)
+    trainer.model.load_state_dict(half)
+    accuracy = top1(trainer.model, trainer.normalize, *val)
     metadata = {
         "model": cfg.model.name,
         "recipe": json.dumps(recipe(cfg)),
@@ -229,6 +212,5 @@ def export(cfg: DictConfig, trainer: Trainer, val: tuple[Tensor, Tensor]) -> Pat
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with one_line_errors():
         hydra.main(version_base="1.3", config_path="../configs", config_name="pretrain")(main)()
