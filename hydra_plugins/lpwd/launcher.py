@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
+import cloudpickle
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
@@ -45,7 +46,8 @@ class LocalLauncher(Launcher):
         slots = worker_slots(self.config.machine)[: len(job_overrides)]
         waiting = deque(enumerate(job_overrides))
         returns: dict[int, JobReturn] = {}
-        context = (self.hydra_context, self.task_function, self.config, Singleton.get_state())
+        state = (self.hydra_context, self.task_function, self.config, Singleton.get_state())
+        context = cloudpickle.dumps(state)  # Hydra's resolvers are closures: pickle refuses them
         workers = [Worker(slot, context) for slot in slots]
         bar = tqdm(total=len(job_overrides), unit="run", desc=self.config.scale.name, mininterval=1)
         try:
@@ -89,7 +91,7 @@ def worker_slots(machine: DictConfig) -> list[str | None]:
 class Worker:
     """A process that trains one run after another, and is replaced if it dies."""
 
-    def __init__(self, slot: str | None, context: Any) -> None:
+    def __init__(self, slot: str | None, context: bytes) -> None:
         self.slot, self.context = slot, context
         self.job: int | None = None
         self._spawn()
@@ -97,8 +99,7 @@ class Worker:
     def _spawn(self) -> None:
         spawn = get_context("spawn")  # CUDA and threads do not survive a fork
         self.connection, theirs = spawn.Pipe()
-        args = (theirs, self.slot, *self.context)
-        self.process = spawn.Process(target=serve, args=args, daemon=False)
+        self.process = spawn.Process(target=serve, args=(theirs, self.slot, self.context))
         self.process.start()
         theirs.close()
 
@@ -141,14 +142,7 @@ def wait_for(workers: Sequence[Worker]) -> list[Worker]:
     return [busy[ready] for ready in connection.wait(list(busy))]  # pyright: ignore
 
 
-def serve(
-    pipe: Any,
-    slot: str | None,
-    hydra_context: HydraContext,
-    task_function: TaskFunction,
-    config: DictConfig,
-    singletons: Any,
-) -> None:
+def serve(pipe: Any, slot: str | None, context: bytes) -> None:
     """A worker's life: a job's overrides in, its JobReturn out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
     os.environ["TQDM_DISABLE"] = "1"
@@ -156,6 +150,7 @@ def serve(
         os.environ["CUDA_VISIBLE_DEVICES"] = slot
     threading.Thread(target=_end_with_parent, daemon=True).start()
     setup_globals()
+    hydra_context, task_function, config, singletons = cloudpickle.loads(context)
     Singleton.set_state(singletons)
     while True:
         try:
