@@ -62,21 +62,25 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of an error message: the nearest known name, or all of them."""
+    """The end of an error message: the nearest known name, or the first of them."""
     known = list(known)
     near = get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known are {', '.join(known[:10])}{', …' if len(known) > 10 else ''}"
 
 
 def _by_list(names: Sequence[str], layers: Sequence[Sequence[str]]) -> dict[str, int]:
     index: dict[str, int] = {}
     for i, layer in enumerate(layers, 1):
+        if not layer:
+            raise ValueError(f"layers: layer {i} of {len(layers)} is empty; leave it out")
         for wanted in [layer] if isinstance(layer, str) else layer:
             prefix = wanted.rstrip(".") + "."
             matches = [name for name in names if name == wanted or name.startswith(prefix)]
             if not matches:
                 raise ValueError(
-                    f"layers: no parameter is named {wanted!r}{did_you_mean(wanted, names[:50])}"
+                    f"layers: no parameter is named {wanted!r}{did_you_mean(wanted, names)}"
                 )
             for name in matches:
                 if name in index:
@@ -128,16 +132,19 @@ def _first_use(model: Any) -> list[str]:
     Registration order is another: ConvNeXt registers a block's ``gamma`` first and uses it last.
     The pass runs on the meta device: shapes only, nothing is computed and nothing changes.
     """
+    # In float32, whatever the model's own precision: the images have it, too.
     state = {
-        name: torch.empty_like(tensor, device="meta")
+        name: torch.empty_like(
+            tensor, device="meta", dtype=torch.float32 if tensor.is_floating_point() else None
+        )
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
     }
     parameters = [name for name, _ in model.named_parameters()]
     use = _ParameterUse({id(state[name]): name for name in parameters})
     channels, *size = model.default_cfg["input_size"]
     size = getattr(getattr(model, "patch_embed", None), "img_size", None) or size
-    images = torch.empty(2, channels, *size, device="meta")
-    with torch.no_grad(), use:
+    images = torch.empty(2, channels, *size, device="meta", dtype=torch.float32)
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"), use:
         torch.func.functional_call(model, state, (images,))
     unused = [name for name in parameters if name not in use.order]
     return [*use.order, *unused]

@@ -1,0 +1,106 @@
+"""Small models, data and training loops for the tests of the library."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import timm
+import torch
+import yaml
+from conftest import REPOSITORY
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Adam, Optimizer
+
+import lpwd
+
+torch.set_num_threads(1)
+
+METHODS = ("baseline", "l2", "wd", "rwd", "pwd", "lpwd")
+DECAYS = ("wd", "rwd", "pwd", "lpwd")  # those that multiply the weights themselves
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "sgdm": lambda params, **kwargs: SGD(params, momentum=0.9, **kwargs),
+    "adam": Adam,
+}
+
+Weights = dict[str, Tensor]
+
+
+class Still(Optimizer):
+    """Leaves the weights as they are: what changes them is the decay alone."""
+
+    def __init__(self, params: Any, lr: Any = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        return closure() if closure is not None else None
+
+
+def micro(name: str, **kwargs: Any) -> nn.Module:
+    """convnext_micro or swin_micro of configs/model, in float64, without drop path."""
+    config = yaml.safe_load((REPOSITORY / "configs" / "model" / f"{name}.yaml").read_text())
+    kwargs = {**config["kwargs"], "num_classes": 10, "drop_path_rate": 0.0, **kwargs}
+    torch.manual_seed(0)
+    return timm.create_model(config["arch"], **kwargs).double()
+
+
+def mlp(seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    """Three layers (0, 2 and 4) of 3, 5, 4 and 2 units, the second with a normalisation."""
+    torch.manual_seed(seed)
+    layers = (nn.Linear(3, 5), nn.GELU(), nn.LayerNorm(5), nn.Linear(5, 4), nn.Linear(4, 2))
+    return nn.Sequential(*layers).to(dtype)
+
+
+def data(step: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """The batch of a step for `mlp`."""
+    generator = torch.Generator().manual_seed(step)
+    x = torch.randn(8, 3, generator=generator, dtype=torch.float64)
+    return x.to(dtype), torch.randint(2, (8,), generator=generator)
+
+
+def images(step: int) -> tuple[Tensor, Tensor]:
+    """The batch of a step for `micro`: two images of 32×32."""
+    generator = torch.Generator().manual_seed(step)
+    x = torch.randn(2, 3, 32, 32, generator=generator, dtype=torch.float64)
+    return x, torch.randint(10, (2,), generator=generator)
+
+
+def weights(model: nn.Module) -> Weights:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    steps: Iterable[int] = range(4),
+    batch: Callable[[int], tuple[Tensor, Tensor]] = data,
+) -> list[Weights]:
+    """The plain loop; returns the weights after each step."""
+    trajectory = []
+    for step in steps:
+        x, y = batch(step)
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        trajectory.append(weights(model))
+    return trajectory
+
+
+def trained(
+    method: str, optimizer: str = "adam", rate: float = 0.5, lr: float = 0.1, **kwargs: Any
+) -> list[Weights]:
+    """The trajectory of `mlp` under a method."""
+    model = mlp()
+    opt = OPTIMIZERS[optimizer](model.parameters(), lr=lr)
+    lpwd.WeightDecay(opt, model, method, rate, **kwargs)
+    return train(model, opt)
+
+
+def assert_same(one: list[Weights] | Weights, other: list[Weights] | Weights) -> None:
+    """Equal bit for bit."""
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def assert_close(one: Any, other: Any, atol: float = 1e-12) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=atol)
