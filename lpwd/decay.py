@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import compress
+from numbers import Real
 from typing import Any
 from weakref import WeakSet
 
@@ -51,7 +52,10 @@ NORM_MODULES = (
 #: Their steps evaluate the loss themselves, or take gradients that λθ cannot join.
 CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
 
-_attached: WeakSet[Optimizer] = WeakSet()
+#: What an optimizer's own decay is called in its parameter groups (``lambd``: ASGD's).
+OWN_DECAY = ("weight_decay", "lambd")
+
+_attached: WeakSet[WeightDecay] = WeakSet()
 
 
 class DecayedGroup:
@@ -62,25 +66,36 @@ class DecayedGroup:
         self.lambdas = lambdas
         self.layers = layers
         self._eta: float | None = None
-        self._rates: list[float] = []
+        self._fractions: tuple[list[float], list[float]] = [], []
         self._mask: list[bool] = []
         self._unfrozen = self
 
-    def rates(self, eta: float) -> list[float]:
-        """ηλ_i of each parameter; raises ValueError if one is above 1."""
+    def fractions(
+        self, eta: float | Tensor, done: float | Tensor
+    ) -> tuple[Sequence[Any], Sequence[Any]]:
+        """ηλ_i and 1 − ηλ_i of each parameter; 0 and 1 if `done` is 0 (a skipped step).
+
+        Raises ValueError if an ηλ_i is above 1.
+        """
+        if isinstance(eta, Tensor) or isinstance(done, Tensor):
+            # The device alone knows η, or if the step is skipped: stay there, do not wait for it.
+            taken = self.lambdas_on_device * eta * done
+            return taken.unbind(), (1 - taken).unbind()
         if eta != self._eta:
-            self._eta, self._rates = eta, [eta * rate for rate in self.lambdas]
-            if max(self._rates, default=0.0) > 1:
+            taken = [eta * rate for rate in self.lambdas]
+            if max(taken, default=0.0) > 1:
                 raise ValueError(
-                    f"ηλ_i = {max(self._rates):g} > 1 would turn weights around (η = {eta:g},"
+                    f"ηλ_i = {max(taken):g} > 1 would turn weights around (η = {eta:g},"
                     f" largest λ_i = {max(self.lambdas):g}); lower the lr or the rate"
                 )
-        return self._rates
+            self._eta, self._fractions = eta, (taken, [1 - rate for rate in taken])
+        return self._fractions
 
-    # Copied to the device once: a copy at each step would wait for it.
+    # Copied to the device once: a copy at each step would wait for it. In float64, so that the
+    # weights get the same factors, to the bit, as from Python's floats.
     @cached_property
     def lambdas_on_device(self) -> Tensor:
-        return torch.tensor(self.lambdas, device=self.params[0].device)
+        return torch.tensor(self.lambdas, dtype=torch.float64, device=self.params[0].device)
 
     @cached_property
     def layers_on_device(self) -> Tensor:
@@ -123,13 +138,17 @@ class WeightDecay:
         coupled: False leaves η out of the decay term: λ_iθ (Eq. 1 to the letter).
         exclude: any of "norm", "bias": these parameters are not decayed; n stays.
 
-    Every trainable parameter of the optimizer is decayed, with a gradient or not (l2: with one).
-    For l2, λ_iθ is added to ``p.grad`` in place, as torch's own ``weight_decay`` of Adam and SGD
-    adds it.
+    Every trainable parameter of the optimizer is decayed, with a gradient or not (l2: with one),
+    and none while it is frozen. For l2, λ_iθ is added to ``p.grad`` in place, as torch's own
+    ``weight_decay`` of Adam and SGD adds it; η multiplies it there, `coupled` or not.
+
+    With ``torch.compile(model, fullgraph=True)``, pass pwd and lpwd the compiled model, so that
+    their hook stays outside the graph. Copies come without the decay, as torch's optimizers leave
+    their hooks behind: give a copied or unpickled optimizer a WeightDecay of its own.
 
     Raises ValueError on wrong arguments, an optimizer that already decays, parameters that the
-    model lacks, an optimizer that has a WeightDecay, or ηλ_i > 1. A step of pwd or lpwd raises
-    RuntimeError if no training forward pass of `model` came before it.
+    model lacks, parameters that have a WeightDecay already, or ηλ_i > 1 (also later, as η grows).
+    A step of pwd or lpwd raises RuntimeError if no training forward pass of `model` came before.
     """
 
     def __init__(
@@ -155,8 +174,7 @@ class WeightDecay:
         for kind in exclude:
             check_choice("exclude", kind, EXCLUDE)
         check_rate("rate", rate)
-        if optimizer in _attached:
-            raise ValueError("this optimizer has a WeightDecay already; call its remove() first")
+        _check_unattached(optimizer)
         if self.moment == "in the gradient" and isinstance(optimizer, CANNOT_COUPLE):
             raise ValueError(
                 f"l2 cannot be coupled to {type(optimizer).__name__}; use method='wd', or Adam/SGD"
@@ -177,16 +195,19 @@ class WeightDecay:
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
-            model.register_forward_pre_hook(self._on_forward, prepend=True),
         ]
-        _attached.add(optimizer)
+        if self.moment == "before the forward pass":
+            on_forward: Any = torch.compiler.disable(self._on_forward)  # never part of a graph
+            self._hooks.append(model.register_forward_pre_hook(on_forward, prepend=True))
+        _attached.add(self)
 
     # -- what the user may call -------------------------------------------------------------------
 
     @property
     def rates(self) -> dict[str, float]:
         """``{parameter name: λ_i}`` of every trainable parameter; 0 for the excluded ones."""
-        return dict(self._rates_by_name)
+        self._index_if_changed()
+        return {name: rate for name, p, rate in self._entries if p.requires_grad}
 
     @property
     def layer_count(self) -> int:
@@ -216,13 +237,13 @@ class WeightDecay:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        _attached.discard(self.optimizer)
+        _attached.discard(self)
 
     # -- the moments ------------------------------------------------------------------------------
 
-    @torch.compiler.disable
     def _on_forward(self, module: nn.Module, args: Any) -> None:
-        if module.training and torch.is_grad_enabled():
+        # A copy of the model (an EMA's, a replica) has this hook too, but not these weights.
+        if module is self.model and module.training and torch.is_grad_enabled():
             self.before_forward()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
@@ -255,7 +276,7 @@ class WeightDecay:
         if self.moment == "in the gradient":
             self._add_to_gradients()
         elif self.moment == "before the update" and first:
-            self._decay(1.0 if (skipped := self._skipped()) is None else 1.0 - skipped)
+            self._decay(self._done())
         elif self.moment == "before the forward pass" and self._due is not None and first:
             raise RuntimeError(
                 f"{self.method}: no training forward pass of the model since the last step, so no"
@@ -265,41 +286,34 @@ class WeightDecay:
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        skipped = self._skipped()
-        done = 1.0 if skipped is None else 1.0 - skipped
         if self.moment == "after the update":
-            self._decay(done)
+            self._decay(self._done())
         elif self.moment == "before the forward pass":
-            self._due = done  # a skipped step has had its decay: the next try gets no second one
+            # A skipped step has had its decay: the next try gets no second one.
+            self._due = self._done()
 
-    def _skipped(self) -> Tensor | None:
-        """1 where GradScaler lets a fused optimizer skip this step (overflow), on the device."""
-        return getattr(self.optimizer, "found_inf", None)
+    def _done(self) -> float | Tensor:
+        """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
+        found_inf = getattr(self.optimizer, "found_inf", None)  # how many devices overflowed
+        return 1.0 if found_inf is None else (found_inf == 0).double()
 
     # -- the arithmetic ---------------------------------------------------------------------------
 
     def _decay(self, done: float | Tensor) -> None:
-        """θ ← (1 − ηλ_i)θ; with `done` = 0 (a skipped step) nothing changes."""
+        """θ ← (1 − ηλ_i)θ, or (1 − λ_i)θ uncoupled; with `done` = 0 nothing changes."""
         for optimizer_group, group in self._current():
-            rates = self._rates(optimizer_group, group, done)
+            taken, left = group.fractions(self._eta(optimizer_group), done)
             if self._observer is not None:
-                self._observer(group, rates)
-            torch._foreach_mul_(group.params, [1 - rate for rate in rates])
+                self._observer(group, taken)
+            torch._foreach_mul_(group.params, left)
 
-    def _rates(
-        self, optimizer_group: dict[str, Any], group: DecayedGroup, done: float | Tensor
-    ) -> Sequence[Any]:
-        """The fraction of θ that is taken away, parameter by parameter: ηλ_i, or λ_i uncoupled."""
-        eta = optimizer_group["lr"] if self.coupled else 1.0
-        if isinstance(eta, Tensor) or isinstance(done, Tensor):
-            # The device alone knows η, or if the step is skipped: stay there, do not wait for it.
-            return (group.lambdas_on_device * eta * done).unbind()
-        return group.rates(eta)
+    def _eta(self, optimizer_group: dict[str, Any]) -> float | Tensor:
+        return optimizer_group["lr"] if self.coupled else 1.0
 
     def _add_to_gradients(self) -> None:
         """g ← g + λ_iθ, scaled as GradScaler scaled g where a fused optimizer will unscale it."""
         grad_scale = getattr(self.optimizer, "grad_scale", None)
-        for _, group in self._current():
+        for optimizer_group, group in self._current():
             pairs = zip(group.params, group.lambdas, strict=True)
             with_grad = [(p, p.grad, rate) for p, rate in pairs if p.grad is not None]
             if not with_grad:
@@ -310,81 +324,89 @@ class WeightDecay:
             penalties = torch._foreach_mul(params, lambdas)
             if grad_scale is not None:
                 torch._foreach_mul_(penalties, grad_scale)
+            if optimizer_group.get("maximize"):
+                torch._foreach_neg_(penalties)  # the optimizer will turn the gradient around
             torch._foreach_add_(grads, penalties)
 
     # -- the parameters ---------------------------------------------------------------------------
 
     def _current(self) -> Iterable[tuple[dict[str, Any], DecayedGroup]]:
         """The optimizer's groups, each with what is decayed of it; empty ones left out."""
-        groups = self.optimizer.param_groups
-        if self._group_sizes != [len(group["params"]) for group in groups]:
-            self._index_parameters()  # add_param_group() was called
-        for optimizer_group, group in zip(groups, self._groups, strict=True):
+        self._index_if_changed()
+        for optimizer_group, group in zip(self.optimizer.param_groups, self._groups, strict=True):
             if (trainable := group.trainable()).params:
                 yield optimizer_group, trainable
 
     def _check_groups(self) -> None:
         for group in self.optimizer.param_groups:
-            if group.get("weight_decay"):
-                raise ValueError(
-                    f"{type(self.optimizer).__name__} already decays"
-                    f" (weight_decay={group['weight_decay']:g}); set its weight_decay to 0 and"
-                    " leave the decay to WeightDecay"
-                )
+            for key in OWN_DECAY:
+                if group.get(key):
+                    raise ValueError(
+                        f"{type(self.optimizer).__name__} already decays ({key}={group[key]:g});"
+                        f" set its {key} to 0 and leave the decay to WeightDecay"
+                    )
+
+    def _index_if_changed(self) -> None:
+        if self._group_sizes != [len(group["params"]) for group in self.optimizer.param_groups]:
+            self._index_parameters()  # add_param_group() was called
 
     def _index_parameters(self) -> None:
         """Give each of the optimizer's parameters its layer and its λ_i, and check them."""
         module = unwrap(self.model)
-        names = {id(p): name for name, p in module.named_parameters()}
-        index = layer_index(module, self.layers)
-        excluded = _excluded(module, self.exclude)
-        groups = [group["params"] for group in self.optimizer.param_groups]
-        lacking = [p for group in groups for p in group if id(p) not in names]
-        if lacking:
+        names = {p: name for name, p in module.named_parameters()}
+        groups = [list(dict.fromkeys(group["params"])) for group in self.optimizer.param_groups]
+        params = [p for group in groups for p in group]
+        if lacking := [p for p in params if p not in names]:
             raise ValueError(
                 f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"
                 f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains"
             )
+        index = layer_index(module, self.layers)
+        excluded = _excluded(module, self.exclude)
         self._layer_count = max(index.values(), default=0)
-        self._group_sizes = [len(group) for group in groups]
-        trained = [p for group in groups for p in group if p.requires_grad]
-        decayed = {names[id(p)]: p.numel() for p in trained if names[id(p)] not in excluded}
-        rate = self._normalized_rate(decayed, index) if self.moment else 0.0
-        self._rates_by_name = {
-            name: rate * self._weight(index[name]) if name in decayed else 0.0
-            for name in (names[id(p)] for p in trained)
-        }
-        self._groups = [self._decayed_group(group, names, index, rate, decayed) for group in groups]
-        for optimizer_group, group in zip(self.optimizer.param_groups, self._groups, strict=True):
-            check_rate("lr", optimizer_group["lr"])
-            if self.moment != "in the gradient" and group.params:
-                self._rates(optimizer_group, group, 1.0)
-
-    def _decayed_group(
-        self,
-        params: list[Tensor],
-        names: dict[int, str],
-        index: dict[str, int],
-        rate: float,
-        decayed: Iterable[str],
-    ) -> DecayedGroup:
-        # With λ = 0 nothing is touched at all: Baseline, bit for bit.
-        kept = [p for p in params if rate and names[id(p)] in decayed]
-        layers = [index[names[id(p)]] for p in kept]
-        return DecayedGroup(kept, [rate * self._weight(i) for i in layers], layers)
+        self._group_sizes = [len(group["params"]) for group in self.optimizer.param_groups]
+        # The frozen ones are indexed too: they may be unfrozen later.
+        decayed = {p: index[names[p]] for p in params if names[p] not in excluded}
+        rate = self._normalized_rate({p: i for p, i in decayed.items() if p.requires_grad})
+        lambdas = {p: rate * self._weight(i) for p, i in decayed.items()}
+        self._entries = [(names[p], p, lambdas.get(p, 0.0)) for p in params]
+        self._groups: list[DecayedGroup] = []
+        for optimizer_group, group in zip(self.optimizer.param_groups, groups, strict=True):
+            # With λ = 0 nothing is touched at all: Baseline, bit for bit.
+            kept = [p for p in group if lambdas.get(p)]
+            group = DecayedGroup(kept, [lambdas[p] for p in kept], [decayed[p] for p in kept])
+            self._groups.append(group)
+            check_rate("lr", float(optimizer_group["lr"]))
+            if self.moment != "in the gradient":
+                group.fractions(float(self._eta(optimizer_group)), 1.0)
 
     def _weight(self, layer: int) -> float:
         return PROFILES[self.profile](layer, self._layer_count)
 
-    def _normalized_rate(self, sizes: dict[str, int], index: dict[str, int]) -> float:
+    def _normalized_rate(self, layers: dict[Tensor, int]) -> float:
         """What takes λ's place so that the mean of λ_i, over layers or over weights, is λ."""
-        if self.normalize == "none" or not sizes:
+        if self.moment is None:
+            return 0.0
+        if self.normalize == "none" or not layers:
             return self.rate
         if self.normalize == "mean":
             n = self._layer_count
             return self.rate * n / math.fsum(self._weight(i) for i in range(1, n + 1))
-        total = math.fsum(self._weight(index[name]) * size for name, size in sizes.items())
-        return self.rate * sum(sizes.values()) / total
+        total = math.fsum(self._weight(i) * p.numel() for p, i in layers.items())
+        return self.rate * sum(p.numel() for p in layers) / total
+
+
+def _check_unattached(optimizer: Optimizer) -> None:
+    params = {p for group in optimizer.param_groups for p in group["params"]}
+    for other in _attached:
+        if other.optimizer is optimizer:
+            raise ValueError("this optimizer has a WeightDecay already; call its remove() first")
+        theirs = (p for group in other.optimizer.param_groups for p in group["params"])
+        if other.moment == "before the forward pass" and not params.isdisjoint(theirs):
+            raise ValueError(
+                f"the {other.method} of another optimizer decays these parameters before each"
+                " forward pass; call its remove() first"
+            )
 
 
 def check_choice(key: str, value: object, known: Iterable[str]) -> None:
@@ -393,12 +415,10 @@ def check_choice(key: str, value: object, known: Iterable[str]) -> None:
         raise ValueError(f"{key}={value!r} is unknown{did_you_mean(value, known)}")
 
 
-def check_rate(key: str, value: object) -> None:
+def check_rate(key: str, value: Any) -> None:
     """Raise ValueError unless `value` is a finite number of at least 0."""
-    if isinstance(value, Tensor):
-        return  # reading it would wait for the device
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:  # pyright: ignore
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:
         raise ValueError(f"{key}={value!r} must be a finite number of at least 0")
 
 
@@ -408,6 +428,11 @@ def _excluded(model: nn.Module, kinds: Sequence[str]) -> set[str]:
     excluded: set[str] = set()
     for name, _ in model.named_parameters():
         owner, _, leaf = name.rpartition(".")
-        if ("norm" in kinds and owner in norms) or ("bias" in kinds and leaf == "bias"):
+        if ("norm" in kinds and owner in norms) or ("bias" in kinds and _is_bias(leaf)):
             excluded.add(name)
     return excluded
+
+
+def _is_bias(leaf: str) -> bool:
+    """Also torch's attention (``in_proj_bias``) and recurrent layers (``bias_hh_l0``)."""
+    return leaf.endswith("bias") or leaf.startswith("bias_")

@@ -73,10 +73,12 @@ class OpposingRate:
         self._sums: Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self._step, "sums": self._sums}
+        sums = None if self._sums is None else self._sums.clone()
+        return {"step": self._step, "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._step, self._sums = state["step"], state["sums"]
+        self._step, sums = state["step"], state["sums"]
+        self._sums = None if sums is None else sums.clone()
 
     def remove(self) -> None:
         self._hook.remove()
@@ -94,14 +96,17 @@ class OpposingRate:
             sums = torch.stack([_sums(weight, penalty) for weight, penalty in pairs], dim=1)
             if self._sums is None:
                 self._sums = sums.new_zeros(4, self.decay.layer_count)
-            self._sums.index_add_(1, group.layers_on_device, sums)
+            # A skipped step (overflow) had no update that its penalties could oppose.
+            sums = sums * self.decay._done()
+            self._sums = self._sums.to(sums.device).index_add_(1, group.layers_on_device, sums)
         self._penalties = []
 
 
 def _sums(weight: Tensor, penalty: Tensor) -> Tensor:
     """Opposing weights, decayed weights, Σ|P_o| and Σ|P| of one tensor."""
-    # Eq. 10 by magnitudes: squares of small weights would underflow.
-    opposing = weight.abs() > (weight + penalty).abs()
+    # Eq. 10 with θ̂ = weight + P, simplified: P(2·weight + P) < 0. Taken by signs it holds to the
+    # last bit, where squares and sums of small weights would be rounded away.
+    opposing = (penalty.sign() * (penalty + 2 * weight)) < 0
     size = penalty.abs()
     sums = (opposing.sum(), size.count_nonzero(), (size * opposing).sum(), size.sum())
     return torch.stack([value.double() for value in sums])
