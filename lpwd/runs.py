@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from omegaconf import OmegaConf
@@ -323,21 +324,39 @@ def load(scale: str) -> Results:
 def main_grid(results: Results, scale: str) -> Results:
     """The runs that the paper's tables are made of: the decays as printed, settings as in configs/.
 
-    Controls (normalize, layers, exclude, coupled, from scratch) and runs with other epochs, images
-    or weights than configs/ now says stay in the store but out of the tables.
+    Controls (normalize, layers, exclude, coupled, from scratch), rates beside the grid, and runs
+    with other epochs, images or weights than configs/ now says stay in the store but out of the
+    tables.
     """
     runs = results.runs
-    keys = zip(runs["data"], runs["model"], runs["optimizer"], strict=True)
-    expected = [default_setting(scale, *key, pretrained=True) for key in keys]
+    columns = zip(runs["data"], runs["model"], runs["optimizer"], strict=True)
+    settings = [default_setting(scale, *column, pretrained=True) for column in columns]
+    rates = grid_rates(scale)
+    cells = zip(runs["optimizer"], runs["lr"], runs["rate"].fillna(0), strict=True)
     printed = (
         (runs["normalize"] == "none")
         & (runs["layers"] == "block")
         & runs["coupled"]
         & (runs["exclude"] == "")
-        & (runs["setting"] == pd.Series(expected, index=runs.index, dtype="str"))
+        & (runs["setting"].to_numpy() == np.asarray(settings, dtype=object))
+        & np.asarray([cell in rates for cell in cells], dtype=bool)
     )
     kept = set(runs.loc[printed, "hash"])
     return Results(*(frame[frame["hash"].isin(kept)].reset_index(drop=True) for frame in results))
+
+
+@cache
+def grid_rates(scale: str) -> set[tuple[str, float, float]]:
+    """(optimizer, η, λ) of every cell of a scale's grid; λ = 0 stands for Baseline."""
+    cfg = scale_config(scale)
+    rates = set()
+    for optimizer, base in cfg.base.items():
+        for lr_factor in cfg.grid.lr_factors:
+            lr = float(canonical_number(base.lr * lr_factor))
+            rates.add((str(optimizer), lr, 0.0))
+            for rate_factor in cfg.grid.rate_factors:
+                rates.add((str(optimizer), lr, float(canonical_number(base.rate * rate_factor))))
+    return rates
 
 
 # -- one run on disk ------------------------------------------------------------------------------

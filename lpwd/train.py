@@ -96,7 +96,7 @@ class Training:
 
 
 def prepare(cfg: DictConfig) -> Training:
-    """Everything that is needed before the first step; wrong input ends here."""
+    """Everything that is needed before the first step; wrong input ends here, in ConfigErrors."""
     device = choose_device(cfg.machine.device)
     torch.set_num_threads(cfg.machine.threads)
     set_precision(cfg.scale.precision)
@@ -345,17 +345,20 @@ def make_decay(
 ) -> lpwd.WeightDecay:
     decay, base = cfg.decay, cfg.scale.base[cfg.optimizer.name]
     rate = base.rate * decay.rate_factor if decay.rate is None else decay.rate
-    return lpwd.WeightDecay(
-        optimizer,
-        model,
-        decay.method,
-        runs.canonical_number(rate),
-        profile=decay.profile,
-        normalize=decay.normalize,
-        layers=decay.layers,
-        coupled=decay.coupled,
-        exclude=decay.exclude,
-    )
+    try:
+        return lpwd.WeightDecay(
+            optimizer,
+            model,
+            decay.method,
+            runs.canonical_number(rate),
+            profile=decay.profile,
+            normalize=decay.normalize,
+            layers=decay.layers,
+            coupled=decay.coupled,
+            exclude=decay.exclude,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def cpu_name() -> str:
@@ -443,9 +446,11 @@ def describe(record: runs.Record | None, store: runs.Store) -> str:
 
 def task(cfg: DictConfig) -> str:
     """What Hydra calls, once a run, in this process or in a launcher's."""
-    outcome = run_once(cfg)
-    if HydraConfig.get().mode == RunMode.RUN:
-        print(outcome)
+    if HydraConfig.get().mode != RunMode.RUN:
+        return run_once(cfg)  # its errors are the sweep's to tell
+    with one_line_errors():
+        outcome = run_once(cfg)
+    print(outcome)
     return outcome
 
 
