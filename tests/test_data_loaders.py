@@ -177,6 +177,7 @@ def test_names_and_arguments_that_albumentations_does_not_have(images):
         (augment("albumentations.HorizontalFlop"), r"albumentations\.HorizontalFlop is not a"),
         (augment("albumentations.compose"), r"albumentations\.compose is not a"),
         (augment(FLIP, p=2), r"albumentations\.HorizontalFlip: "),
+        (augment(FLIP, border=1), r"albumentations\.HorizontalFlip: .*border"),
     ):
         with pytest.raises(ConfigError, match=fault):
             loader(AlbumentationsLoader, images, transforms)
@@ -193,12 +194,17 @@ def test_the_device_loader_says_what_it_cannot_do(images):
             loader(DeviceLoader, images, transforms)
 
 
-def test_images_must_keep_their_size(images):
-    made = loader(
-        AlbumentationsLoader, images, augment("albumentations.CenterCrop", height=28, width=28)
-    )
-    with pytest.raises(ConfigError, match="must stay uint8 and of their size"):
-        next(made.epoch(1))
+@pytest.mark.parametrize(
+    ("name", "kwargs", "fault"),
+    [
+        ("CenterCrop", {"height": 28, "width": 28}, r"uint8 \[28, 28, 3\] of the images"),
+        ("Normalize", {}, r"float32 \[32, 32, 3\] of the images"),
+    ],
+)
+def test_images_must_keep_their_size_and_type(images, name, kwargs, fault):
+    transforms = augment(f"albumentations.{name}", p=1.0, **kwargs)
+    with pytest.raises(ConfigError, match=f"data.augment makes {fault}"):
+        loader(AlbumentationsLoader, images, transforms)
 
 
 def test_a_batch_larger_than_the_data(images):

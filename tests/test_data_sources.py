@@ -7,6 +7,7 @@ import pickle
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,16 @@ def test_the_cache_is_read_again_without_decoding(small, tmp_path, monkeypatch):
     assert same(first, load(tmp_path / "a"))
     assert isinstance(first.train.pixels, np.memmap)
     assert not first.train.pixels.flags.writeable
+
+
+def test_of_runs_started_at_once_one_decodes(small, tmp_path, monkeypatch):
+    write_parquet(tmp_path / "a")
+    reads, read = [], sources.read
+    monkeypatch.setattr(sources, "read", lambda *args: reads.append(args[2]) or read(*args))
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(load, [tmp_path / "a"] * 4))
+    assert all(same(loaded[0], other) for other in loaded)
+    assert sorted(reads) == ["test", "train"]
 
 
 def test_a_damaged_cache_is_set_aside_and_rebuilt(small, tmp_path, capsys):

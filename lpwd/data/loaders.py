@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,8 +54,10 @@ class Transform:
             for key, value in self.kwargs.items()
         }
         try:
-            return cls(**nested)
-        except (TypeError, ValueError) as error:
+            with warnings.catch_warnings():  # albumentations only warns of unknown arguments
+                warnings.filterwarnings("error", message="Argument", category=UserWarning)
+                return cls(**nested)
+        except (TypeError, ValueError, UserWarning) as error:
             fault = str(error).partition("\n")[0]
             raise ConfigError(f"data.augment: {PREFIX}{self.name}: {fault}") from None
 
@@ -228,6 +231,13 @@ class _Batches(TorchDataset):
     def __init__(self, images: Images, augment: Sequence[Transform]) -> None:
         self.images = images
         self.compose = _albumentations().Compose([transform.build() for transform in augment])
+        sample = images.pixels[0]
+        seen = self.compose(image=sample)["image"]
+        if seen.dtype != sample.dtype or seen.shape != sample.shape:
+            raise ConfigError(
+                f"data.augment makes {seen.dtype} {list(seen.shape)} of the images; they must stay"
+                f" uint8 {list(sample.shape)} (the loader normalizes them)"
+            )
 
     def __getitem__(self, asked: tuple[tuple[int, int, int], Tensor]) -> tuple[Tensor, Tensor]:
         seed, indices = asked
@@ -236,8 +246,6 @@ class _Batches(TorchDataset):
         state = np.random.default_rng(first), random.Random(int(second.generate_state(1)[0]))
         self.compose.set_random_state(*state)
         pixels = [self.compose(image=self.images.pixels[i])["image"] for i in indices.tolist()]
-        if pixels[0].dtype != np.uint8 or pixels[0].shape != self.images.pixels.shape[1:]:
-            raise ConfigError("data.augment: images must stay uint8 and of their size")
         labels = np.asarray(self.images.labels[indices.numpy()])
         return torch.from_numpy(np.stack(pixels)), torch.from_numpy(labels)
 

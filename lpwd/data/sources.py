@@ -7,13 +7,11 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy._core.multiarray import _reconstruct  # pyright: ignore
-from numpy._core.numeric import _frombuffer  # pyright: ignore
 from PIL import Image
 
 from lpwd import hub
@@ -294,17 +292,18 @@ def _read_pickle(source: Source, file: Path) -> Images:
 class _ArraysOnly(pickle.Unpickler):
     """Admits numpy arrays and python's plain containers; any other name is refused, not run."""
 
+    ADMITTED: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        # What arrays of old and of new pickle protocols name: numpy's own private makers of them.
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(1).__reduce__()[0],
+        ("numpy.core.numeric", "_frombuffer"): np.empty(1).__reduce_ex__(5)[0],
+        ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
+    }
+
     def find_class(self, module: str, name: str) -> Any:
-        # Arrays pickled by old numpy (the originals), by numpy 2, and by newer pickle protocols.
-        module = module.replace("numpy.core.", "numpy._core.")
         try:
-            return {
-                ("numpy", "ndarray"): np.ndarray,
-                ("numpy", "dtype"): np.dtype,
-                ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-                ("numpy._core.numeric", "_frombuffer"): _frombuffer,
-                ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
-            }[module, name]
+            return self.ADMITTED[module.replace("numpy._core.", "numpy.core."), name]
         except KeyError:
             raise pickle.UnpicklingError(f"refused to load {module}.{name}") from None
 
