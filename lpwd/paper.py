@@ -109,8 +109,11 @@ def model_name(model: str) -> str:
 
 def column_names(column: Column) -> list[str]:
     """Dataset, model and optimizer as the paper writes them."""
-    data = DATASETS.get(column.data, column.data)
-    return [data, model_name(column.model), OPTIMIZERS.get(column.optimizer, column.optimizer)]
+    return [
+        DATASETS.get(column.data) or column.data,
+        model_name(column.model),
+        OPTIMIZERS.get(column.optimizer) or column.optimizer,
+    ]
 
 
 def number(value: float) -> str:

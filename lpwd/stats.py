@@ -144,7 +144,7 @@ def fresh_held_out(results: Results, **column: str) -> pd.Series:
         seen = held_out(epochs)
         seen = seen[seen["fold"] == choice["fold"].iloc[0]].set_index("hash")["report"]
         done = runs[runs["status"] == "done"]
-        folds.append(done.set_index("seed")["hash"].map(seen))
+        folds.append(done.set_index("seed")["hash"].map(seen).astype(float))
     if not folds:
         return pd.Series(dtype=float)
     return pd.concat(folds, axis=1).mean(axis=1, skipna=False)
