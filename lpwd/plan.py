@@ -35,17 +35,17 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
 
 @dataclass
 class Needs:
-    """The runs of one target. `open`: runs at rates that wait for a choice among others."""
+    """The runs of one target. `waiting`: those whose rates are yet to be chosen among others."""
 
     target: str
     jobs: list[sweeps.Job]
-    open: int
+    waiting: list[runs.Settings]
 
 
 def needs(target: str, scale: str, seeds: int, results: runs.Results) -> Needs:
     """Every run that a target needs, stored or not."""
     jobs: dict[str, sweeps.Job] = {}
-    waiting = 0
+    waiting: list[runs.Settings] = []
     for experiment in EXPERIMENTS[target]:
         arguments = [f"+experiment={experiment}", f"scale={scale}"]
         cfg = composed(arguments, f"hydra.sweeper.seeds={seeds}")
@@ -55,7 +55,7 @@ def needs(target: str, scale: str, seeds: int, results: runs.Results) -> Needs:
             try:
                 jobs |= {job.run: job for job in expander.chosen(grid, results, seeds)}
             except sweeps.ChoiceMissing:
-                waiting += expander.count_chosen(grid, seeds)
+                waiting += expander.waiting(grid, seeds)
     return Needs(target, list(jobs.values()), waiting)
 
 
@@ -75,16 +75,16 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
         need = needs(target, scale, seeds, runs.main_grid(results, scale))
         names = {job.run for job in need.jobs}
         left = [job for job in need.jobs if job.run not in stored]
-        new = [job for job in left if job.run not in seen]
+        new = [job.settings for job in left if job.run not in seen] + need.waiting
         rows.append(
             {
                 "target": target,
-                "needed": len(names) + need.open,
+                "needed": len(names) + len(need.waiting),
                 "shared": len(names & seen),
                 "stored": len(names & stored),
                 "running": sum(_in_training(store, job.run) for job in left),
-                "left": len(new) + need.open,
-                "hours": sum(seconds_of(job, scale, results.runs) for job in new) / 3600,
+                "left": len(new),
+                "hours": sum(seconds_of(settings, scale, results.runs) for settings in new) / 3600,
             }
         )
         seen |= names
@@ -103,9 +103,8 @@ def _in_training(store: runs.Store, run: str) -> bool:
 # -- time and disk --------------------------------------------------------------------------------
 
 
-def seconds_of(job: sweeps.Job, scale: str, stored: pd.DataFrame) -> float:
+def seconds_of(settings: runs.Settings, scale: str, stored: pd.DataFrame) -> float:
     """What one run takes on one worker: the median of stored ones like it, else measured now."""
-    settings = job.settings
     same = stored[
         (stored["model"] == settings["model"]["name"])
         & (stored["setting"] == runs.setting_id(settings))

@@ -89,10 +89,10 @@ class Expander:
             rates = self._chosen_rates(self._job(overrides).settings, grid.model, results)
             yield self._job([*overrides, *rates, f"seed={seed}"])
 
-    def count_chosen(self, grid: Grid, seeds: int = 0) -> int:
-        """How many jobs `chosen` will give that cannot be those of a grid already."""
+    def waiting(self, grid: Grid, seeds: int = 0) -> list[runs.Settings]:
+        """The jobs that `chosen` will give, at rates to come; without those that are in a grid."""
         jobs = ((self._job(o).settings, seed) for o, seed in self._at_chosen_rates(grid, seeds))
-        return sum(seed > 0 or s["model"]["name"] != grid.model for s, seed in jobs)
+        return [s for s, seed in jobs if seed > 0 or s["model"]["name"] != grid.model]
 
     def _at_chosen_rates(self, grid: Grid, seeds: int) -> Iterator[tuple[list[str], int]]:
         """Overrides without rates, and the seeds that they are trained with at the chosen ones."""

@@ -379,12 +379,12 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stop:
-    """Set by the first SIGINT or SIGTERM; a second SIGINT interrupts at once."""
+    """Set by the first SIGINT or SIGTERM; a SIGINT after that interrupts at once."""
 
     requested = False
 
     def __call__(self, signum: int, frame: Any) -> None:
-        if self.requested:
+        if self.requested and signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
 

@@ -48,6 +48,7 @@ class LocalLauncher(Launcher):
         returns: dict[int, JobReturn] = {}
         state = (self.hydra_context, self.task_function, self.config, Singleton.get_state())
         context = cloudpickle.dumps(state)  # Hydra's resolvers are closures: pickle refuses them
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
         workers = [Worker(slot, context) for slot in slots]
         bar = tqdm(total=len(job_overrides), unit="run", desc=self.config.scale.name, mininterval=1)
         try:
@@ -159,7 +160,10 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
             return
         if slot is not None:
             overrides.append("machine.device=cuda")  # the only one this process sees
-        pipe.send(_run(overrides, number, hydra_context, task_function, config))
+        try:
+            pipe.send(_run(overrides, number, hydra_context, task_function, config))
+        except KeyboardInterrupt:
+            return  # asked to stop: the run left its checkpoint
 
 
 def _run(
