@@ -472,28 +472,34 @@ ZERO_SHOT_COLUMNS: dict[str, str] = {"hash": "str", "step": "int64", "test_top1"
 
 def row(record: Record) -> dict[str, Any]:
     """A run as a row of runs.csv."""
-    s = record["settings"]
-    decay, scale = s["decay"], s["scale"]
     values = {
         "hash": record["hash"],
-        "data": s["data"]["name"],
-        "model": s["model"]["name"],
-        "optimizer": s["optimizer"]["name"],
+        **row_of_settings(record["settings"]),
+        **record["summary"],
+    }
+    return {name: values[name] for name in RUN_COLUMNS}
+
+
+def row_of_settings(settings: Settings) -> dict[str, Any]:
+    """The columns of runs.csv that the settings fill."""
+    decay, scale = settings["decay"], settings["scale"]
+    return {
+        "data": settings["data"]["name"],
+        "model": settings["model"]["name"],
+        "optimizer": settings["optimizer"]["name"],
         "method": decay["method"],
         "profile": decay.get("profile", "uniform"),
         "normalize": decay.get("normalize", "none"),
         "layers": decay.get("layers", "block"),
         "coupled": decay.get("coupled", True),
         "exclude": ",".join(decay.get("exclude", ())),
-        "lr": s["optimizer"]["lr"],
+        "lr": settings["optimizer"]["lr"],
         "rate": decay.get("rate"),
-        "seed": s["seed"],
-        "setting": setting_id(s),
+        "seed": settings["seed"],
+        "setting": setting_id(settings),
         "epochs": scale["epochs"],
         "batch_size": scale["batch_size"],
-        **record["summary"],
     }
-    return {name: values[name] for name in RUN_COLUMNS}
 
 
 def _frames(records: Iterable[Record]) -> Results:

@@ -1,0 +1,221 @@
+"""The commands a user types, end to end, on a real (small) sweep."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+SWEEP = "-m scale=smoke decay=baseline,wd decay.rate_factor=5,0.5 optimizer.lr_factor=1".split()
+SMALL = "scale.epochs=2 scale.images.train=64 scale.images.test=40 scale.zero_shot_images=5".split()
+FAILING = "-m scale=smoke decay=wd decay.rate=0.1,9999".split()
+
+
+def command(*args: str, results: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LPWD_RESULTS": str(results), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, *args], cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+
+
+def train(*args: str, results: Path) -> subprocess.CompletedProcess[str]:
+    return command("-m", "lpwd.train", *args, results=results)
+
+
+def reproduce(*args: str, results: Path) -> subprocess.CompletedProcess[str]:
+    return command("scripts/reproduce.py", *args, results=results)
+
+
+def rows(results: Path) -> pd.DataFrame:
+    return pd.read_csv(results / "smoke" / "runs.csv")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the four runs of Figure 1."""
+    folder = tmp_path_factory.mktemp("results")
+    done = reproduce("figure1", "--scale", "smoke", results=folder)
+    assert done.returncode == 0, done.stderr
+    assert "4 runs at scale smoke: 0 stored" in done.stdout
+    return folder
+
+
+def test_figure1_is_drawn_from_the_runs_that_it_trained(results: Path) -> None:
+    assert len(rows(results)) == 4
+    for ending in ("csv", "png", "pdf"):
+        assert (results / "smoke" / f"figure1.{ending}").stat().st_size > 500
+    assert not list((results / "smoke" / "work").glob("*/checkpoint.pt"))
+
+
+def test_a_second_call_trains_nothing_and_draws_the_same(results: Path) -> None:
+    files = sorted(path for path in (results / "smoke").glob("*.*"))
+    before = [path.read_bytes() for path in files]
+    done = reproduce("figure1", "--scale", "smoke", results=results)
+    assert "4 runs at scale smoke: 4 stored" in done.stdout
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_forgetting_one_run_trains_exactly_that_one(results: Path) -> None:
+    before = rows(results).set_index("hash")
+    run = before.index[2]
+    done = reproduce("forget", "--scale", "smoke", "--run", run, results=results)
+    assert done.returncode == 0, done.stderr
+    assert run not in set(rows(results)["hash"])
+    done = reproduce("figure1", "--scale", "smoke", results=results)
+    assert "4 runs at scale smoke: 3 stored" in done.stdout
+    numbers = ["best_mean", "heldout_mean", "final_loss", "r_op_share", "weight_norm"]
+    after = rows(results).set_index("hash")
+    pd.testing.assert_frame_equal(after[numbers], before[numbers])
+    kept = before.index != run
+    assert (after.loc[kept, "finished"] == before.loc[kept, "finished"]).all()
+    assert after.loc[run, "finished"] > before.loc[run, "finished"]
+
+
+def test_claims_and_tables_say_what_is_missing(results: Path) -> None:
+    done = reproduce("claims", "--scale", "smoke", results=results)
+    assert done.returncode == 0, done.stderr
+    assert "not measured" in (results / "smoke" / "claims.md").read_text()
+
+
+def test_plan_counts(results: Path) -> None:
+    done = reproduce("plan", "--scale", "smoke", results=results)
+    lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.split()}
+    needed, shared, stored, running, left = map(int, lines["figure1"][1:6])
+    assert (needed, stored, running, left) == (4, 4, 0, 0)
+    assert shared == 4  # with Table 1
+    assert re.search(r"room on disk .* GB", done.stdout)
+
+
+def test_one_sweep_trains_baseline_once_and_nothing_twice(tmp_path: Path) -> None:
+    done = train(*SWEEP, *SMALL, results=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3 runs at scale smoke: 0 stored" in done.stdout
+    assert sorted(rows(tmp_path)["method"]) == ["baseline", "wd", "wd"]
+    assert "3 runs at scale smoke: 3 stored" in train(*SWEEP, *SMALL, results=tmp_path).stdout
+
+
+def test_hydras_own_launcher_gives_the_same_numbers(tmp_path: Path) -> None:
+    for launcher in ("local", "basic"):
+        done = train(*SWEEP, *SMALL, f"hydra/launcher={launcher}", results=tmp_path / launcher)
+        assert done.returncode == 0, done.stderr
+    local, basic = rows(tmp_path / "local"), rows(tmp_path / "basic")
+    numbers = ["hash", "best_mean", "final_loss", "weight_norm"]
+    pd.testing.assert_frame_equal(local[numbers], basic[numbers])
+
+
+def test_a_failing_run_is_told_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    done = train(*FAILING, *SMALL, results=tmp_path)
+    assert done.returncode == 1
+    assert len(rows(tmp_path)) == 1
+    assert "decay.rate=9999" in done.stderr
+    assert "ηλ_i" in done.stderr
+    assert "1 of 2 runs failed" in done.stderr.splitlines()[-1]
+
+
+def test_one_run_and_its_second_call(tmp_path: Path) -> None:
+    first = train("scale=smoke", "seed=3", *SMALL, results=tmp_path)
+    assert re.match(r"[0-9a-f]{12} test top-1 ", first.stdout), first.stderr
+    assert "is stored already" in train("scale=smoke", "seed=3", *SMALL, results=tmp_path).stdout
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_the_sweep_goes_on_from_it(tmp_path: Path) -> None:
+    args = [sys.executable, "-m", "lpwd.train", "-m", "scale=smoke", "decay=lpwd", "seed=0,1"]
+    args += ["scale.epochs=400", "scale.images.train=64", "scale.images.test=40"]
+    environment = {**os.environ, "LPWD_RESULTS": str(tmp_path)}
+    sweep = subprocess.Popen(args, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE)
+    claims = tmp_path / "smoke" / "work"
+    for _ in range(600):
+        if len(list(claims.glob("*/claim-*"))) == 2:
+            break
+        time.sleep(0.1)
+    time.sleep(4)  # into the training
+    sweep.send_signal(signal.SIGINT)
+    _, errors = sweep.communicate(timeout=25)
+    assert sweep.returncode == 130, errors.decode()
+    assert len(list(claims.glob("*/checkpoint.pt"))) == 2
+    assert not list(claims.glob("*/claim-*"))
+    assert not list((tmp_path / "smoke" / "runs").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["scale=smoke", "decay=lpwdd"], "decay=lpwdd is unknown; did you mean 'lpwd'?"),
+        (["scale=smoke", "model=convnext_mirco"], "did you mean 'convnext_micro'?"),
+        (["scale=smoke", "decay.ratee=1"], "no config key decay.ratee; did you mean 'decay.rate'?"),
+        (["scale=smoke", "decay.rate=-1"], "decay.rate=-1.0 must be"),
+        (["-m", "scale=smoke,mini"], "scale: one sweep is of one scale"),
+        (["-m", "scale=smoke", "decay.ratee=1,2"], "did you mean 'decay.rate'?"),
+    ],
+)
+def test_bad_input_ends_in_one_line(args: list[str], said: str, tmp_path: Path) -> None:
+    done = train(*args, results=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["tabel1", "--scale", "smoke"], "did you mean 'table1'?"),
+        (["table1", "--scale", "smok"], "did you mean 'smoke'?"),
+        (["table1", "--scale", "smoke", "--seeds", "x"], "SEEDS=x"),
+        (["forget", "--scale", "smoke", "--run", "00"], "no runs of scale smoke"),
+    ],
+)
+def test_wrong_targets_end_in_one_line(args: list[str], said: str, tmp_path: Path) -> None:
+    done = reproduce(*args, results=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = reproduce("table2", "--scale", "smoke", results=tmp_path / "file")
+    assert done.returncode == 2
+    assert "cannot write to" in done.stderr
+
+
+def test_offline_wandb_keeps_one_run_each(tmp_path: Path) -> None:
+    done = train(*SWEEP, *SMALL, "wandb.mode=offline", results=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "smoke" / "wandb").glob("offline-run-*"))) == 3
+
+
+def test_environment_yml_agrees_with_pyproject() -> None:
+    import tomllib
+
+    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    python = next(d for d in environment["dependencies"] if str(d).startswith("python"))
+    assert python.replace("python ", "") == project["requires-python"]
+    pip = next(d for d in environment["dependencies"] if isinstance(d, dict))["pip"]
+    extras = re.fullmatch(r"-e \.\[(.*)\]", pip[0])
+    assert extras
+    assert set(extras[1].split(",")) <= set(project["optional-dependencies"])
+
+
+def test_constraints_fit_pyproject() -> None:
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *optional["experiments"], *optional["dev"]]
+    pins = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in pins if "==" in line and line[0] != "#")
+    pinned = {name.lower().replace("_", "-"): version for name, version in pinned.items()}
+    for requirement in map(Requirement, wanted):
+        if requirement.name in pinned:
+            assert pinned[requirement.name] in requirement.specifier, requirement

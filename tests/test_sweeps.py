@@ -1,0 +1,102 @@
+"""From grids to runs: the counts of the paper, Table 2's rates, and what is shared."""
+
+import pandas as pd
+import pytest
+
+from lpwd import plan, runs, sweeps
+from lpwd.config import ROOT, scale_config
+from lpwd.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def nothing() -> runs.Results:
+    return runs._frames([])
+
+
+@pytest.fixture(scope="module")
+def paper_jobs(nothing: runs.Results) -> dict[str, plan.Needs]:
+    return {target: plan.needs(target, "paper", 0, nothing) for target in plan.EXPERIMENTS}
+
+
+def test_the_papers_grid_has_956_runs(paper_jobs: dict[str, plan.Needs]) -> None:
+    names = {target: {job.run for job in need.jobs} for target, need in paper_jobs.items()}
+    assert len(names["table1"]) == 880
+    assert len(names["table3"] - names["table1"]) == 70
+    assert len(paper_jobs["figure5"].waiting) == 6
+    rest = names["figure1"] | names["figure2"] | names["figure3"] | names["figure4"]
+    assert rest | names["figure5"] <= names["table1"] | names["table3"]
+    assert names["table2"] == set()
+
+
+def test_the_grids_are_table_2(paper_jobs: dict[str, plan.Needs]) -> None:
+    reported = pd.read_csv(ROOT / "results" / "reported" / "table2.csv")
+    settings = [job.settings for job in paper_jobs["table1"].jobs]
+    for optimizer in ("adam", "sgdm"):
+        mine = [s for s in settings if s["optimizer"]["name"] == optimizer]
+        rows = reported[reported["optimizer"] == optimizer].set_index("parameter")["value"]
+        assert {s["optimizer"]["lr"] for s in mine} == set(rows["lr"])
+        assert {s["decay"]["rate"] for s in mine if "rate" in s["decay"]} == set(rows["rate"])
+        base = scale_config("paper").base[optimizer]
+        assert (base.lr, base.rate) == (rows["lr_base"], rows["rate_base"])
+
+
+def test_every_run_of_the_paper_scale_is_the_papers(paper_jobs: dict[str, plan.Needs]) -> None:
+    for job in paper_jobs["table1"].jobs:
+        s = job.settings
+        assert (s["scale"]["epochs"], s["scale"]["batch_size"]) == (100, 512)
+        assert s["data"]["augment"] == [{"_target_": "albumentations.HorizontalFlip", "p": 0.5}]
+        momentum = {"adam": ("betas", [0.9, 0.999]), "sgdm": ("momentum", 0.9)}
+        key, value = momentum[s["optimizer"]["name"]]
+        assert s["optimizer"][key] == value
+
+
+def test_a_jobs_identity_is_that_of_its_own_config(nothing: runs.Results) -> None:
+    from omegaconf import OmegaConf
+
+    from lpwd.config import without_hydra
+
+    for target in ("table3", "figure3"):
+        for job in plan.needs(target, "smoke", 0, nothing).jobs[::7]:
+            cfg = without_hydra(plan.composed(list(job.overrides)))
+            settings = runs.settings(OmegaConf.to_container(cfg, resolve=True))  # pyright: ignore
+            assert runs.run_id(settings) == job.run
+
+
+def expander(*arguments: str) -> sweeps.Expander:
+    return sweeps.Expander(plan._compose, ["scale=smoke", *arguments], plan._groups())
+
+
+def test_what_is_typed_is_a_grid() -> None:
+    grid = expander("decay=wd,lpwd", "decay.rate=0.1,0.01", "seed=0,1,2")
+    assert len(sweeps.unique(grid.plain(sweeps.Grid()))) == 12
+
+
+def test_baseline_is_trained_once_for_all_rates() -> None:
+    grid = expander("decay=baseline,wd", "decay.rate=0.1,0.01")
+    assert len(sweeps.unique(grid.plain(sweeps.Grid()))) == 3
+
+
+def test_the_command_line_replaces_an_axis() -> None:
+    axes = {"decay": ["wd", "lpwd"], "optimizer.lr_factor": [10, 1]}
+    jobs = sweeps.unique(expander("decay=rwd").plain(sweeps.Grid(axes)))
+    assert [job.settings["decay"]["method"] for job in jobs] == ["rwd", "rwd"]
+
+
+def test_fresh_seeds_of_every_run() -> None:
+    grid = sweeps.Grid({"decay": ["wd", "lpwd"]}, seeds="all")
+    jobs = sweeps.unique(expander().plain(grid, seeds=2))
+    assert sorted(job.settings["seed"] for job in jobs) == [0, 0, 1, 1, 2, 2]
+
+
+def test_chosen_rates_need_something_to_choose_among(nothing: runs.Results) -> None:
+    grid = sweeps.Grid({"decay": ["wd"]}, rates="chosen", model="convnext_micro", seeds="all")
+    with pytest.raises(sweeps.ChoiceMissing, match="digits convnext_micro adam wd"):
+        list(expander().chosen(grid, nothing, seeds=2))
+    assert len(expander().waiting(grid, seeds=2)) == 2  # seed 0 is in the grid
+
+
+def test_a_misspelt_axis_is_named() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'decay.rate'"):
+        list(expander("decay.rat=0.1,0.2").plain(sweeps.Grid()))
+    with pytest.raises(ValueError, match="rates='choosen'"):
+        sweeps.Grid(rates="choosen")
