@@ -96,7 +96,7 @@ def test_chosen_rates_need_something_to_choose_among(nothing: runs.Results) -> N
 
 
 def test_a_misspelt_axis_is_named() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'decay.rate'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'decay\.rate'"):
         list(expander("decay.rat=0.1,0.2").plain(sweeps.Grid()))
     with pytest.raises(ValueError, match="rates='choosen'"):
         sweeps.Grid(rates="choosen")
