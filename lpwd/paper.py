@@ -46,9 +46,14 @@ def figure_columns(scale: DictConfig) -> list[Column]:
     return [column for column in columns(scale) if column.data == scale.grid.datasets[-1]]
 
 
+def adam_columns(scale: DictConfig) -> list[Column]:
+    """The columns of Figures 1 and 3a: last dataset, every model, Adam."""
+    return [column for column in figure_columns(scale) if column.optimizer == "adam"]
+
+
 def ablation_column(scale: DictConfig) -> Column:
-    """The column of Table 3 and Figure 3b: last dataset, first model, first optimizer (Adam)."""
-    return figure_columns(scale)[0]
+    """The column of Table 3 and Figure 3b: last dataset, first model, Adam."""
+    return adam_columns(scale)[0]
 
 
 class Rates(NamedTuple):
@@ -124,11 +129,12 @@ def number(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def scale_note(scale: DictConfig) -> str:
-    """What a picture or table must say about its scale."""
+def scale_note(scale: DictConfig, *datasets: str) -> str:
+    """What a picture or table must say about its scale (and its datasets, if not all are shown)."""
+    shown = datasets or scale.grid.datasets
+    data = ", ".join(DATASETS.get(name) or str(name) for name in shown)
     if scale.name == "paper":
-        return "paper scale: the paper's setting"
-    data = ", ".join(DATASETS.get(name) or str(name) for name in scale.grid.datasets)
+        return f"paper scale: {data}, the paper's setting"
     sizes = {model.partition("_")[2] for model in scale.grid.models}
     size = f"{sizes.pop()} models" if len(sizes) == 1 else "small models"
     images = f"{scale.images.train:,} training images"

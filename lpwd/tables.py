@@ -201,7 +201,10 @@ def _main(c: Any, frame: pd.DataFrame) -> str:
 
 
 def _plus_minus(mean: float, std: float, missing: str = GAP) -> str:
-    return missing if math.isnan(mean) else f"{mean:.2f} ± {std:.2f}"
+    """mean ± std; the std of a single epoch is none."""
+    if math.isnan(mean):
+        return missing
+    return f"{mean:.2f} ± {std:.2f}" if std else f"{mean:.2f}"
 
 
 def _value(mean: float) -> str:

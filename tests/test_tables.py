@@ -15,6 +15,7 @@ from lpwd.runs import Results
 SMOKE, MINI = scale_config("smoke"), scale_config("mini")
 MINI.grid.datasets = ["cifar100"]
 MINI.grid.lr_factors = [10, 1]
+MINI.epochs = 20  # the best 2
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +53,11 @@ def test_table1_has_every_cell_with_what_it_rests_on(mini: Results) -> None:
     frame = tables.table1(mini, MINI)
     assert len(frame) == 4 * 4
     wd = cell(frame, method="wd", model="convnext_micro", optimizer="adam")
-    best = 61 - 0.0  # base η, base λ
-    assert (wd["mean"], wd["std"], wd["heldout"]) == pytest.approx((best, 0, best))
+    # At base rates the last two epochs reach 59 and 61.
+    assert (wd["mean"], wd["std"], wd["heldout"]) == pytest.approx((60, 1, 61))
     assert (wd["lr"], wd["rate"]) == (5e-4, 0.0192)
     assert (wd["runs"], wd["expected"], wd["seeds_n"]) == (14, 14, 3)
-    assert wd["seeds_mean"] == pytest.approx(best - 2 / 3)
+    assert wd["seeds_mean"] == pytest.approx(60 - 2 / 3)
     assert wd["seeds_low"] < wd["seeds_mean"] < wd["seeds_high"]
     assert wd["hash"] in set(mini.runs["hash"])
     assert cell(frame, method="baseline", model="swin_micro", optimizer="sgdm")["expected"] == 2
@@ -128,10 +129,11 @@ def test_three_formats_tell_the_same(
     assert [path.name for path in (csv, markdown, latex)] == [
         f"{target}.{suffix}" for suffix in ("csv", "md", "tex")
     ]
+    shown = tables.show(target, mini, scale)
     for mean, std in pd.read_csv(csv)[["mean", "std"]].itertuples(index=False):
         assert f"{mean:.2f} ± {std:.2f}" in markdown.read_text()
         assert rf"{mean:.2f} $\pm$ {std:.2f}" in latex.read_text()
-        assert f"{mean:.2f} ± {std:.2f}" in tables.show(target, mini, scale)
+        assert f"{mean:.2f} ± {std:.2f}" in shown
 
 
 def test_every_row_of_a_format_has_all_columns(mini: Results) -> None:

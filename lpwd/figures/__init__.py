@@ -1,0 +1,66 @@
+"""Figures 1 to 5, each from stored results as CSV, PNG and PDF.
+
+    figures.draw("figure1", results, scale, folder)   writes figure1.csv, .png and .pdf
+
+A figure is two functions: `data` makes the frames that it shows (the CSVs), `plot` draws them and
+computes nothing. The style is paper.mplstyle's. Files are identical when nothing changed.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib.style
+import pandas as pd
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from lpwd.figures import figure1, figure2, figure3, figure4, figure5
+from lpwd.runs import Results, write_whole
+
+STYLE = Path(__file__).resolve().parent.parent / "paper.mplstyle"
+
+FIGURES = {
+    "figure1": figure1,
+    "figure2": figure2,
+    "figure3": figure3,
+    "figure4": figure4,
+    "figure5": figure5,
+}
+DRAWINGS = tuple(FIGURES)
+
+#: Without dates, so that a figure that is drawn again is the same file.
+METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+
+
+def data(target: str, results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
+    """The numbers of a figure: {file name: frame}.
+
+    `results` are the runs of the main grid, `scale` is the scale's node of the config.
+    """
+    return FIGURES[target].data(results, scale)
+
+
+def plot(target: str, frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
+    """The picture of what `data` made."""
+    with matplotlib.style.context(STYLE):
+        return FIGURES[target].plot(frames, scale)
+
+
+def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
+    """Write the figure's CSVs, <target>.png and <target>.pdf into `folder`; returns their paths."""
+    frames = data(target, results, scale)
+    contents = {
+        f"{name}.csv": frame.to_csv(index=False, float_format="%.10g").encode()
+        for name, frame in frames.items()
+    }
+    figure = plot(target, frames, scale)
+    for suffix, metadata in METADATA.items():
+        buffer = BytesIO()
+        with matplotlib.style.context(STYLE):
+            figure.savefig(buffer, format=suffix, metadata=metadata)
+        contents[f"{target}.{suffix}"] = buffer.getvalue()
+    for name, content in contents.items():
+        write_whole(folder / name, content)
+    return [folder / name for name in contents]
