@@ -14,7 +14,7 @@ TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims a
 help: ## Show what there is to make
 	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
 	@echo
-	@grep -hE '^[a-z0-9-]+( [a-z0-9-]+)*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+( [a-z0-9-]+)*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 42
 	@echo
 	@echo "SCALE=smoke   digits and micro models, minutes on two CPU cores"
 	@echo "SCALE=mini    real CIFAR and micro models, hours on two CPU cores"
