@@ -33,7 +33,7 @@ profiles = st.sampled_from(["uniform", "linear", "reversed"])
 #: η and ηλ: the sizes of a step and of a decay, up to the largest that any profile allows.
 etas = st.floats(1e-3, 0.3)
 sizes = st.floats(1e-6, 0.5)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 # -- RWD and PWD are one recursion, seen at two moments -------------------------------------------
