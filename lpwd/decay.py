@@ -136,19 +136,21 @@ class WeightDecay:
             over weights is λ).
         layers: block | module | tensor | lists of parameter names; see `lpwd.layer_index`.
         coupled: False leaves η out of the decay term: λ_iθ (Eq. 1 to the letter).
-        exclude: any of "norm", "bias": these parameters are not decayed; n stays.
+        exclude: any of "norm" (the parameters of torch's normalisations and their subclasses) and
+            "bias": these are not decayed; n stays.
 
     Every trainable parameter of the optimizer is decayed, with a gradient or not (l2: with one),
     and none while it is frozen. For l2, λ_iθ is added to ``p.grad`` in place, as torch's own
     ``weight_decay`` of Adam and SGD adds it; η multiplies it there, `coupled` or not.
 
     With ``torch.compile(model, fullgraph=True)``, pass pwd and lpwd the compiled model, so that
-    their hook stays outside the graph. Copies come without the decay, as torch's optimizers leave
-    their hooks behind: give a copied or unpickled optimizer a WeightDecay of its own.
+    their hook stays outside the graph. Copies of the model or of the optimizer come without the
+    decay: give them a WeightDecay of their own. Call `remove` before a model is pickled whole.
 
     Raises ValueError on wrong arguments, an optimizer that already decays, parameters that the
-    model lacks, parameters that have a WeightDecay already, or ηλ_i > 1 (also later, as η grows).
-    A step of pwd or lpwd raises RuntimeError if no training forward pass of `model` came before.
+    model lacks, parameters that have a WeightDecay already, or ηλ_i > 1 (later, too, as η grows;
+    an lr that is a tensor is read here only). A step of pwd or lpwd raises RuntimeError if no
+    training forward pass of `model` came before it.
     """
 
     def __init__(

@@ -73,6 +73,7 @@ class OpposingRate:
         self._sums: Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold; of a step under way, pwd's penalties are left out."""
         sums = None if self._sums is None else self._sums.clone()
         return {"step": self._step, "sums": sums}
 
@@ -81,6 +82,7 @@ class OpposingRate:
         self._sums = None if sums is None else sums.clone()
 
     def remove(self) -> None:
+        """Detach from the decay; what was measured stays."""
         self._hook.remove()
         self.decay._observer = None
 
