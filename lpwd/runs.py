@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -196,7 +196,7 @@ class Store:
 
     def save(self, record: Record) -> None:
         """Store a finished run; if another process was faster, its run stays."""
-        content = json.dumps(_sealed(_strict(record)), separators=(",", ":")).encode()
+        content = _sealed(record)
         aside = self.runs / f".{record['hash']}.{uuid.uuid4().hex[:8]}"
         write_whole(aside / "run.json", content)
         try:
@@ -210,6 +210,11 @@ class Store:
 
     def read(self, run: str) -> Record | None:
         """The stored run, or None. One that is damaged or of another version is set aside."""
+        body = self._body(run)
+        return None if body is None else json.loads(body)
+
+    def _body(self, run: str) -> bytes | None:
+        """The run's JSON, its checksum verified: quick, as nothing is parsed."""
         folder = self.runs / run
         try:
             content = (folder / "run.json").read_bytes()
@@ -217,14 +222,14 @@ class Store:
             if folder.exists():
                 set_aside(folder, "holds no run.json")
             return None
-        fault = _fault(content, run)
-        if fault:
+        seal, _, body = content.partition(b"\n")
+        if fault := _fault(seal, body, run):
             set_aside(folder, fault)
             return None
-        return json.loads(content)
+        return body
 
     def has(self, run: str) -> bool:
-        return self.read(run) is not None or run in set(self._collected().runs["hash"])
+        return self._body(run) is not None or run in set(self._collected().runs["hash"])
 
     def forget(self, run: str) -> None:
         """Drop one run, so that it is trained again; raises ConfigError if there is none."""
@@ -256,39 +261,28 @@ class Store:
 
     def stored(self) -> set[str]:
         """The hashes of all runs that need not be trained again."""
-        return {record["hash"] for record in self._records()} | set(self._collected().runs["hash"])
+        return self._whole() | set(self._collected().runs["hash"])
 
     def collect(self) -> Results:
         """Bring runs.csv, epochs.parquet and zero_shot.parquet up to date, and return them."""
-        before = self._collected()
-        fresh = list(self._records())
-        frames = _frames(fresh)
-        known = set(frames.runs["hash"])
-        merged = Results(
-            *(
-                pd.concat([old[~old["hash"].isin(known)], new], ignore_index=True)
-                if len(old)
-                else new
-                for old, new in zip(before, frames, strict=True)
-            )
-        )
-        if len(merged.runs):
-            self._write(merged)
+        whole, before = self._whole(), self._collected()
+        names = sorted(whole - set(before.runs["hash"]))
+        fresh = [record for name in names if (record := self.read(name)) is not None]
+        if not fresh:
+            return before
+        pairs = zip(before, _frames(fresh), strict=True)
+        merged = (new if old.empty else pd.concat([old, new]) for old, new in pairs)
+        self._write(Results(*merged))
         return self._collected()
 
-    def _records(self) -> Iterator[Record]:
-        """Every whole run directory; damaged ones are set aside, and with them their rows."""
-        names = sorted(path.name for path in self.runs.glob("*") if _is_hash(path.name))
-        damaged = []
-        for name in names:
-            record = self.read(name)
-            if record is None:
-                damaged.append(name)
-            else:
-                yield record
+    def _whole(self) -> set[str]:
+        """Runs with a whole directory; damaged ones are set aside, and with them their rows."""
+        names = {path.name for path in self.runs.glob("*") if _is_hash(path.name)}
+        damaged = {name for name in names if self._body(name) is None}
         if damaged:
-            kept = (frame[~frame["hash"].isin(damaged)] for frame in self._collected())
+            kept = (frame[~frame["hash"].isin(list(damaged))] for frame in self._collected())
             self._write(Results(*kept))
+        return names - damaged
 
     def _collected(self) -> Results:
         """What is committed or was collected before; rows that cannot be trusted are left out."""
@@ -371,30 +365,25 @@ def _strict(tree: Any) -> Any:
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
-def _sealed(record: Record) -> Record:
-    body = {"version": VERSION, **record}
-    return {**body, "sha256": _seal(body)}
+def _sealed(record: Record) -> bytes:
+    """run.json: a line with the version, the run and the SHA-256 of the next; the record."""
+    body = json.dumps(_strict(record), separators=(",", ":")).encode()
+    seal = {"version": VERSION, "run": record["hash"], "sha256": hashlib.sha256(body).hexdigest()}
+    return json.dumps(seal).encode() + b"\n" + body
 
 
-def _seal(body: Record) -> str:
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _fault(content: bytes, run: str) -> str | None:
-    """What is wrong with the content of a run.json, if anything."""
+def _fault(seal: bytes, body: bytes, run: str) -> str | None:
+    """What is wrong with a run.json, if anything."""
     try:
-        record = json.loads(content)
-        seal = record.pop("sha256")
-    except (ValueError, KeyError, AttributeError):
-        return "run.json is truncated or no JSON"
-    if record.get("version") != VERSION:
-        return f"run.json has version {record.get('version')!r}, not {VERSION}"
-    if seal != _seal(record):
-        return "run.json was changed after it was stored (its checksum differs)"
-    if record["hash"] != run or run_id(record["settings"]) != run:
-        return "run.json belongs to another run"
-    return None
+        said = json.loads(seal)
+        version, owner, digest = said["version"], said["run"], said["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return "run.json is truncated or has no seal"
+    if version != VERSION:
+        return f"run.json has version {version!r}, not {VERSION}"
+    if digest != hashlib.sha256(body).hexdigest():
+        return "run.json is truncated or was changed after it was stored (its checksum differs)"
+    return None if owner == run else "run.json belongs to another run"
 
 
 def _is_hash(name: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -51,6 +50,7 @@ class LocalLauncher(Launcher):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
         workers = [Worker(slot, context) for slot in slots]
         bar = tqdm(total=len(job_overrides), unit="run", desc=self.config.scale.name, mininterval=1)
+        failed = 0
         try:
             while len(returns) < len(job_overrides):
                 for worker in workers:
@@ -60,9 +60,9 @@ class LocalLauncher(Launcher):
                 for worker in wait_for(workers):
                     index, done = worker.finish()
                     returns[index] = done
+                    failed += done.status != JobStatus.COMPLETED
+                    bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
                     bar.update()
-                    if done.status != JobStatus.COMPLETED:
-                        bar.write(f"failed: {' '.join(job_overrides[index])}", file=sys.stderr)
         finally:
             for worker in workers:
                 worker.ask_to_stop()

@@ -39,7 +39,7 @@ class StoreSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        from lpwd import sweeps
+        from lpwd import runs, sweeps
         from lpwd.errors import ConfigError
         from lpwd.runs import Store
 
@@ -55,7 +55,7 @@ class StoreSweeper(Sweeper):
         store, grids = Store(self.config.scale.name), sweeps.grids_of(self.grids)
         plain = (job for grid in grids for job in expander.plain(grid, self.seeds))
         returns = self._launch(store, sweeps.unique(plain))
-        results = store.collect()
+        results = runs.main_grid(store.collect(), store.scale)
         chosen = (job for grid in grids for job in expander.chosen(grid, results, self.seeds))
         returns += self._launch(store, sweeps.unique(chosen), first=len(returns))
         store.collect()
@@ -70,25 +70,23 @@ class StoreSweeper(Sweeper):
         if not left:
             return []
         returns = list(self.launcher.launch([list(job.overrides) for job in left], first))
-        failed = [
-            (job, done)
-            for job, done in zip(left, returns, strict=True)
-            if done.status != JobStatus.COMPLETED
-        ]
-        for job, done in failed:
-            print(f"failed: {' '.join(job.overrides)}\n  {_last_line(done)}", file=sys.stderr)
+        store.collect()
+        failed: dict[str, list[Any]] = {}
+        for job, done in zip(left, returns, strict=True):
+            if done.status != JobStatus.COMPLETED:
+                failed.setdefault(_error_line(done), []).append(job)
+        for error, of_jobs in failed.items():
+            print(f"{len(of_jobs)} failed: {error}", file=sys.stderr)
+            print(f"  the first: {' '.join(of_jobs[0].overrides)}", file=sys.stderr)
         if failed:
-            store.collect()
+            count = sum(len(of_jobs) for of_jobs in failed.values())
             sys.exit(
-                f"error: {len(failed)} of {len(left)} runs failed; their tracebacks stand in"
+                f"error: {count} of {len(left)} runs failed; tracebacks stand in"
                 f" {store.root / 'work'}/<hash>/failure.txt; the same command tries them again"
             )
         return returns
 
 
-def _last_line(done: JobReturn) -> str:
-    try:
-        error = done.return_value
-    except BaseException as raised:
-        error = raised
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+def _error_line(done: JobReturn) -> str:
+    error = done._return_value  # the property of that name raises it
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
