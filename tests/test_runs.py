@@ -59,7 +59,7 @@ def test_one_run_under_two_spellings(one: list[str], other: list[str]) -> None:
         "decay.coupled=false",
         "optimizer=sgdm",
         "model=swin_micro",
-        "scale.epochs=4",
+        "scale.epochs=3",
         "model.pretrained=false",
         "scale.precision=bf16",
         "data.augment=[]",
