@@ -1,0 +1,204 @@
+"""The rule on effects made by hand, and every claim on results where the answer is known."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import frames
+import pandas as pd
+import pytest
+
+from lpwd import claims
+from lpwd.claims import rule
+from lpwd.claims.rule import INCONCLUSIVE, NOT_MEASURED, NOT_SUPPORTED, SUPPORTED, Measured, decide
+from lpwd.config import scale_config
+from lpwd.runs import Results
+
+SMOKE = scale_config("smoke")
+FIVE = scale_config("mini")  # eight columns of a small grid
+FIVE.epochs = 3
+FIVE.grid.lr_factors = [10, 1]
+FIVE.grid.rate_factors = [50, 10, 1]
+
+
+def effects(*cells: list[float], first_seed: int = 0) -> pd.DataFrame:
+    """A list a cell, a number a seed."""
+    rows = [
+        {"cell": str(i), "seed": seed, "effect": effect}
+        for i, cell in enumerate(cells)
+        for seed, effect in enumerate(cell, first_seed)
+    ]
+    return pd.DataFrame(rows, columns=["cell", "seed", "effect"])
+
+
+def verdict(frame: pd.DataFrame, cells: int, always: bool = False) -> str:
+    return decide(Measured(frame, cells), always).verdict
+
+
+def test_nothing_stored_is_not_measured() -> None:
+    assert verdict(effects(), 8) == NOT_MEASURED
+    assert verdict(effects([math.nan]), 1) == NOT_MEASURED
+
+
+def test_one_number_supports_nothing() -> None:
+    assert verdict(effects([100.0]), 1) == INCONCLUSIVE
+    assert verdict(effects([100.0, 100.0, 100.0]), 1) == INCONCLUSIVE  # seeds 1 and 2 only
+
+
+def test_grids_are_decided_by_the_sign_test() -> None:
+    won, lost = [0.1], [-0.05]
+    assert verdict(effects(*[won] * 5), 5) == SUPPORTED
+    assert verdict(effects(*[won] * 4), 4) == INCONCLUSIVE  # too few
+    assert verdict(effects(*[won] * 7, lost), 8) == SUPPORTED  # p = 0.035
+    assert verdict(effects(*[won] * 6, lost, lost), 8) == INCONCLUSIVE  # p = 0.14
+    assert verdict(effects(*[won] * 3, *[[-0.2]] * 5), 8) == NOT_SUPPORTED
+
+
+def test_a_missing_cell_leaves_a_claim_open() -> None:
+    assert verdict(effects(*[[0.1]] * 7), 8) == INCONCLUSIVE
+
+
+def test_ties_count_against_the_paper() -> None:
+    assert verdict(effects(*[[0.0]] * 8), 8) == NOT_SUPPORTED
+    assert verdict(effects(*[[0.1]] * 6, [0.0], [0.0]), 8) == INCONCLUSIVE
+    assert verdict(effects(*[[1e-16]] * 8), 8) == NOT_SUPPORTED  # rounding is no effect
+
+
+def test_always_means_every_case() -> None:
+    seven_of_eight = effects(*[[0.1]] * 7, [-0.05])
+    assert verdict(seven_of_eight, 8) == SUPPORTED
+    assert verdict(seven_of_eight, 8, always=True) == INCONCLUSIVE
+    few_large = effects(*[[1.0]] * 4, *[[-0.1]] * 4)
+    assert verdict(few_large, 8) == INCONCLUSIVE
+    assert verdict(few_large, 8, always=True) == NOT_SUPPORTED
+    cases = pd.Series([1.0, -1.0, 1.0])
+    measured = Measured(effects(*[[0.1]] * 8), 8, cases)
+    assert decide(measured, always=True).verdict == INCONCLUSIVE
+    assert decide(measured, always=True)[-2:] == (2, 3)
+
+
+def test_fresh_seeds_are_decided_by_their_interval_and_seed_0_has_no_part() -> None:
+    tight = effects([-9.0, 1.0, 1.1, 0.9])
+    found = decide(Measured(tight, 1), always=False)
+    assert (found.verdict, found.basis, found.n) == (SUPPORTED, "fresh seeds", 3)
+    assert found.effect == pytest.approx(1.0)
+    assert 0 < found.low < 1 < found.high
+    assert verdict(effects([9.0, 1.0, -0.8, 0.9]), 1) == INCONCLUSIVE
+    assert verdict(effects([9.0, -1.0, -1.1, -0.9]), 1) == NOT_SUPPORTED
+
+
+def test_two_fresh_seeds_of_one_cell_send_the_claim_back_to_the_grid() -> None:
+    frame = pd.concat([effects(*[[0.1, 0.1, 0.1, 0.1]] * 7), effects([0.1, 0.1, 0.1])])
+    frame = frame.reset_index(drop=True)
+    frame.loc[frame.index[-3:], "cell"] = "8"
+    found = decide(Measured(frame, 8), always=True)
+    assert (found.basis, found.n, found.verdict) == ("grid", 8, SUPPORTED)
+    assert math.isnan(found.low)
+
+
+@pytest.mark.parametrize(("wins", "total", "p"), [(5, 5, 1 / 32), (7, 8, 9 / 256), (0, 0, 1.0)])
+def test_the_sign_test_is_the_binomials_tail(wins: int, total: int, p: float) -> None:
+    values = pd.Series([1.0] * wins + [-1.0] * (total - wins))
+    assert rule.sign_test(values) == pytest.approx(p)
+
+
+# -- the claims on results with known answers ------------------------------------------------------
+
+
+def paper_is_right(run: dict[str, Any]) -> float:
+    """Everything as the paper has it: the order of methods, PWD apart from RWD at large λ only."""
+    if run["method"] == "pwd":
+        return frames.top1_of(run | {"method": "rwd"}) + (1 if run["rate_factor"] >= 10 else 0.1)
+    if run["method"] == "lpwd":
+        sizes = {"convnext_micro32": 1, "convnext_micro48": 2}
+        return frames.top1_of(run) - 1.5 + sizes.get(run["model"], 0)
+    return frames.top1_of(run)
+
+
+def paper_is_wrong(run: dict[str, Any]) -> float:
+    return 100 - paper_is_right(run)
+
+
+@pytest.fixture(scope="module")
+def right() -> Results:
+    return frames.make(FIVE, seeds=3, top1=paper_is_right)
+
+
+def by_claim(results: Results) -> pd.DataFrame:
+    return claims.data(results, FIVE).set_index(["claim", "place"])
+
+
+def test_all_claims_are_supported_where_the_paper_is_right(right: Results) -> None:
+    frame = by_claim(right)
+    assert len(frame) >= 10
+    assert frame["verdict"].eq(SUPPORTED).all(), frame.loc[frame["verdict"] != SUPPORTED, "effect"]
+    assert (frame["basis"] == "fresh seeds").sum() >= 10
+
+
+def test_claims_about_the_order_fail_where_it_is_the_other_way_round() -> None:
+    """Mirrored accuracies: only what does not depend on their order is still supported."""
+    frame = by_claim(frames.make(FIVE, seeds=3, top1=paper_is_wrong))
+    still = frame.index[frame["verdict"] != NOT_SUPPORTED].get_level_values("claim")
+    symmetric = ("R_op", "zero-shot", "alike", "robust")
+    assert [claim for claim in still if not any(word in claim for word in symmetric)] == []
+    assert len(still) == 7
+
+
+def test_effects_are_what_the_results_were_made_with(right: Results) -> None:
+    frame = by_claim(right).reset_index().set_index("claim")
+    assert frame.loc["RWD is better than WD", "effect"] == pytest.approx(1.0)
+    assert frame.loc["LPWD's lead over WD grows with the model", "effect"] == pytest.approx(1.0)
+    wd = frame.loc["LPWD is better than WD in all columns"]
+    assert wd["effect"].tolist() == pytest.approx([1.5, 1.5])
+    assert wd["held"].tolist() == [8, 8]
+    robust = frame[frame.index.str.startswith("LPWD is more robust")]
+    assert robust["effect"].tolist() == pytest.approx([math.log10(50)])
+
+
+def test_without_seeds_single_comparisons_stay_open_and_columns_are_counted(
+    right: Results,
+) -> None:
+    grid_only = right._replace(runs=right.runs[right.runs["seed"] == 0])
+    frame = by_claim(grid_only).reset_index().set_index("claim")
+    assert frame["low"].isna().all()
+    assert frame.loc["RWD is better than WD", "verdict"] == INCONCLUSIVE
+    assert set(frame.loc["LPWD is better than WD in all columns", "verdict"]) == {SUPPORTED}
+
+
+def test_without_runs_nothing_is_measured() -> None:
+    frame = claims.data(frames.make(FIVE, keep=lambda run: False), FIVE)
+    assert set(frame["verdict"]) == {NOT_MEASURED}
+
+
+def test_a_diverged_run_counts_as_nothing() -> None:
+    """WD diverges wherever λ is large: LPWD wins there, and by all it has."""
+    results = frames.make(
+        FIVE, diverges=lambda run: run["method"] == "wd" and run["rate_factor"] == 50
+    )
+    frame = by_claim(results).reset_index().set_index("claim")
+    assert frame.loc["LPWD is better than WD at most η and λ", "held"] == 8
+    robust = frame[frame.index.str.startswith("LPWD is more robust")]
+    assert robust["effect"].iloc[0] > 50
+    low = frame[frame.index.str.startswith("R_op of WD is low")]
+    assert low["n"].iloc[0] == 8  # of the runs that did not diverge
+
+
+def test_files_repeat_and_state_the_rule(right: Results, tmp_path: Path) -> None:
+    csv, markdown = claims.draw("claims", right, FIVE, tmp_path / "a")
+    again = claims.draw("claims", right, FIVE, tmp_path / "b")
+    assert [csv.read_bytes(), markdown.read_bytes()] == [path.read_bytes() for path in again]
+    text = markdown.read_text()
+    assert rule.RULE in text
+    assert text.index("## The rule") < text.index("## The claims")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {line.count("|") for line in rows} == {len(claims.HEADER) + 2}
+    assert len(rows) == len(claims.CLAIMS) + 2
+    assert len(pd.read_csv(csv)) == len(claims.CLAIMS)
+
+
+def test_the_papers_own_effects_come_from_its_tables() -> None:
+    frame = claims.data(frames.make(SMOKE, keep=lambda run: False), SMOKE).set_index("claim")
+    assert frame.loc["RWD is better than WD", "reported"] == pytest.approx(0.31)
+    assert frame.loc["LPWD is better than WD in all columns", "reported"].iloc[0] == pytest.approx(
+        (0.26 + 0.15 + 0.26 + 0.24 + 0.60 + 0.57 + 0.63 + 0.53) / 8
+    )
