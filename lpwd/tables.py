@@ -386,8 +386,8 @@ def plain(layout: Layout) -> str:
     rows = [[cell.replace("**", "") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for number_, row in enumerate(rows):
-        if number_ < len(layout.header) - 1:
+    for index, row in enumerate(rows):
+        if index < len(layout.header) - 1:
             row = ["" if i and row[i] == row[i - 1] else text for i, text in enumerate(row)]
         first, *others = [text.rjust(width) for text, width in zip(row, widths, strict=True)]
         lines.append("  ".join([row[0].ljust(len(first)), *others]).rstrip())
@@ -403,29 +403,35 @@ TABLES = {
 DRAWINGS = tuple(TABLES)
 
 
-def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
-    """Write <target>.csv, .md and .tex into `folder`; returns their paths.
+def data(target: str, results: Results, scale: DictConfig) -> pd.DataFrame:
+    """The cells of a table, a row each.
 
     `results` are the runs of the main grid, `scale` is the scale's node of the config.
     """
-    make, lay_out = TABLES[target]
-    frame = make(results, scale)
-    layout = lay_out(frame, scale)
+    return TABLES[target][0](results, scale)
+
+
+def layout(target: str, frame: pd.DataFrame, scale: DictConfig) -> Layout:
+    """The texts of a table, from what `data` made."""
+    return TABLES[target][1](frame, scale)
+
+
+def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
+    """Write <target>.csv, .md and .tex into `folder`; returns their paths."""
+    frame = data(target, results, scale)
+    texts = layout(target, frame, scale)
     contents = {
-        "csv": frame.to_csv(index=False, float_format="%.10g"),
-        "md": markdown(layout),
-        "tex": latex(layout),
+        folder / f"{target}.csv": frame.to_csv(index=False, float_format="%.10g"),
+        folder / f"{target}.md": markdown(texts),
+        folder / f"{target}.tex": latex(texts),
     }
-    paths = []
-    for suffix, text in contents.items():
-        paths.append(folder / f"{target}.{suffix}")
-        write_whole(paths[-1], text.encode())
-    return paths
+    for path, text in contents.items():
+        write_whole(path, text.encode())
+    return list(contents)
 
 
 def show(target: str, results: Results, scale: DictConfig) -> str:
     """The table as text for a terminal, without lines that tell nothing."""
-    make, lay_out = TABLES[target]
-    layout = lay_out(make(results, scale), scale)
-    telling = [row for row in layout.body if set(row[1:]) - {GAP, NONE} or row[0][0] != " "]
-    return plain(layout._replace(body=telling))
+    texts = layout(target, data(target, results, scale), scale)
+    telling = [row for row in texts.body if set(row[1:]) - {GAP, NONE} or row[0][0] != " "]
+    return plain(texts._replace(body=telling))
