@@ -170,8 +170,8 @@ def interval(*groups: Sequence[float]) -> Interval:
     """The mean of the groups' means with its 95 % interval (Student's t, variances pooled).
 
     A group is what independent seeds gave in one column or cell; values that are not finite are
-    left out. Both ends are NaN unless each group has LEAST_SEEDS values. Why not the bootstrap: of
-    five values its "95 %" percentile interval covers 84 %, and of three 75 %; t's covers 95 %.
+    left out. Both ends are NaN unless each group has LEAST_SEEDS values. Why not the bootstrap: its
+    percentile interval of three or five values covers far less than 95 %; t's covers it.
     """
     data = [np.asarray([v for v in group if math.isfinite(v)], float) for group in groups]
     data = [group for group in data if len(group)]
