@@ -52,7 +52,7 @@ pretrain: setup ## Pretrain a micro model: make pretrain MODEL=convnext_micro (d
 	$(BIN)/python scripts/pretrain.py model=$(MODEL)
 
 test: setup lint ## Format, types and all tests; under ten minutes on two cores
-	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist loadfile
+	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist loadfile --nbmake tests notebooks
 lint: setup ## ruff and basedpyright
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
