@@ -186,11 +186,3 @@ def interval(*groups: Sequence[float]) -> Interval:
     error = math.sqrt(variance * (1 / sizes).sum()) / len(data)
     reach = float(t.ppf(0.975, freedom)) * error
     return Interval(mean, mean - reach, mean + reach, n)
-
-
-def paired(left: pd.Series, right: pd.Series) -> list[float]:
-    """left − right by seed, where both have a value.
-
-    Runs of one seed share the head's initial weights, the order of images and their augmentation.
-    """
-    return (left - right).dropna().tolist()

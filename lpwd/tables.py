@@ -126,8 +126,8 @@ LINES: dict[str, Callable[[Any], str]] = {
 }
 
 LEGEND = {
-    "": "Each method's own row: mean ± std (ddof 0) of the best {k} of {epochs} test top-1 of one"
-    " run, in percent; rates chosen on the test set (the paper's protocol).",
+    "": "Each method's own row: {statistic} test top-1 of one run, in percent; rates chosen on the"
+    " test set (the paper's protocol).",
     "the paper": f"the paper: its own number; {NONE} where it has no such column.{{elsewhere}}",
     "runs": "runs: how many stand behind the choice, of how many in the grid, and fresh seeds.",
     "held-out": "held-out: rates and epoch chosen without the images that are reported on.",
@@ -237,9 +237,9 @@ def _interval_text(c: Any, prefix: str) -> str:
 
 def _notes(frame: pd.DataFrame, scale: DictConfig, target: str) -> list[str]:
     lines = ["", *_lines(frame)]
+    k, of = stats.best_k(scale.epochs), f"of {scale.epochs}"
     values = {
-        "k": stats.best_k(scale.epochs),
-        "epochs": scale.epochs,
+        "statistic": f"mean ± std (ddof 0) of the best {k} {of}" if k > 1 else f"the best {of}",
         "least": stats.LEAST_SEEDS,
         "elsewhere": ""
         if scale.name == "paper"
@@ -359,7 +359,8 @@ def latex(layout: Layout) -> str:
         )
         for row in layout.header
     ]
-    body = [" & ".join(map(_tex, row)) for row in layout.body]
+    gaps = ["\\addlinespace\n" if row[0].startswith("**") else "" for row in layout.body]
+    body = [gap + " & ".join(map(_tex, row)) for gap, row in zip(gaps, layout.body, strict=True)]
     lines = [
         *("\\begin{table}", "\\centering", f"\\caption{{{_tex(layout.title)}.}}"),
         "\\resizebox{\\textwidth}{!}{%",

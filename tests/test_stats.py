@@ -183,9 +183,3 @@ def test_intervals_cover_what_they_say() -> None:
     for size in (3, 5):
         found = [stats.interval(values) for values in rng.normal(size=(1000, size))]
         assert 0.93 < np.mean([i.low <= 0 <= i.high for i in found]) < 0.97
-
-
-def test_pairs_share_their_seed() -> None:
-    left = pd.Series({1: 10.0, 2: 20.0, 4: 30.0})
-    right = pd.Series({2: 1.0, 1: 2.0, 3: 3.0})
-    assert stats.paired(left, right) == [8.0, 19.0]
