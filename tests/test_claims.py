@@ -54,8 +54,11 @@ def test_grids_are_decided_by_the_sign_test() -> None:
     assert verdict(effects(*[won] * 3, *[[-0.2]] * 5), 8) == NOT_SUPPORTED
 
 
-def test_a_missing_cell_leaves_a_claim_open() -> None:
-    assert verdict(effects(*[[0.1]] * 7), 8) == INCONCLUSIVE
+def test_a_missing_cell_leaves_a_claim_open_and_the_reason_says_so() -> None:
+    found = decide(Measured(effects(*[[0.1]] * 7), 8), always=False)
+    assert (found.verdict, found.reason) == (INCONCLUSIVE, "runs are missing")
+    found = decide(Measured(effects(*[[0.1]] * 4), 4), always=False)
+    assert found.reason == "4 single-seed cells decide nothing"
 
 
 def test_ties_count_against_the_paper() -> None:

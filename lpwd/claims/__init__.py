@@ -247,7 +247,7 @@ def _texts(row: Any) -> list[str]:
         interval,
         f"{row.basis}, n={row.n}" if row.n else GAP,
         f"{row.held} of {row.cases} {row.case}" if row.n else GAP,
-        f"**{row.verdict}**",
+        f"**{row.verdict}**" + (f": {row.reason}" if row.reason else ""),
     ]
 
 

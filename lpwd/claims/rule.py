@@ -57,9 +57,10 @@ class Measured(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """A verdict and what it rests on; low and high are NaN without fresh seeds."""
+    """A verdict, why, and what it rests on; low and high are NaN without fresh seeds."""
 
     verdict: str
+    reason: str
     effect: float
     low: float
     high: float
@@ -84,17 +85,26 @@ def decide(measured: Measured, always: bool) -> Decision:
     else:
         evident, enough, basis = sign_test(by_cell) <= LEVEL, len(by_cell) >= LEAST_CELLS, "grid"
     mean = float(by_cell.mean()) if len(by_cell) else math.nan
+    throughout = held == len(cases) or not always
     if by_cell.empty:
-        verdict, basis = NOT_MEASURED, "–"
-    elif len(by_cell) < measured.expected or not enough:
-        verdict = INCONCLUSIVE
-    elif mean <= 0 or (always and held <= len(cases) / 2):
-        verdict = NOT_SUPPORTED
-    elif evident and (held == len(cases) or not always):
-        verdict = SUPPORTED
+        verdict, reason, basis = NOT_MEASURED, "no runs stored", "–"
+    elif len(by_cell) < measured.expected:
+        verdict, reason = INCONCLUSIVE, "runs are missing"
+    elif not enough:
+        verdict, reason = INCONCLUSIVE, f"{len(by_cell)} single-seed cells decide nothing"
+    elif mean <= 0:
+        verdict, reason = NOT_SUPPORTED, "the effect is against the paper" if mean else "no effect"
+    elif always and held <= len(cases) / 2:
+        verdict, reason = NOT_SUPPORTED, "most cases are against the paper"
+    elif not evident:
+        verdict, reason = INCONCLUSIVE, "it could be chance"
+    elif not throughout:
+        verdict, reason = INCONCLUSIVE, "on average, not in every case"
     else:
-        verdict = INCONCLUSIVE
-    return Decision(verdict, mean, found.low, found.high, basis, len(used), held, len(cases))
+        verdict, reason = SUPPORTED, ""
+    return Decision(
+        verdict, reason, mean, found.low, found.high, basis, len(used), held, len(cases)
+    )
 
 
 def sign_test(effects: pd.Series) -> float:
