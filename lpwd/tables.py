@@ -220,7 +220,8 @@ def _rates_text(lr: float, rate: float) -> str:
 def _runs_text(c: Any) -> str:
     text = f"{c.runs} of {c.expected}{_diverged(c.diverged)}"
     seeds = c.seeds_n + c.seeds_diverged
-    return f"{text} + {seeds} seeds{_diverged(c.seeds_diverged)}" if seeds else text
+    plural = "seed" if seeds == 1 else "seeds"
+    return f"{text} + {seeds} {plural}{_diverged(c.seeds_diverged)}" if seeds else text
 
 
 def _diverged(count: int) -> str:
