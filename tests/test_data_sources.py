@@ -333,7 +333,8 @@ def test_without_data_and_network_one_message_names_the_three_layouts(small, tmp
         ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
     ):
         path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-        env = {**os.environ, **setting, "HF_HOME": str(tmp_path), "PYTHONPATH": path}
+        online = {**os.environ, "HF_HUB_OFFLINE": "0"}
+        env = {**online, **setting, "HF_HOME": str(tmp_path), "PYTHONPATH": path}
         done = subprocess.run(
             [sys.executable, "-c", lines, str(tmp_path)],
             env=env,

@@ -302,7 +302,8 @@ def test_a_download_from_the_endpoint_that_is_set(tmp_path):
     lines = "from lpwd import hub; print(hub.fetch('timm/model', 'model.safetensors').read_text())"
     address = f"http://127.0.0.1:{server.server_port}"
     path = os.pathsep.join([str(ROOT), *sys.path])
-    env = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "PYTHONPATH": path}
+    online = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address}
+    env = {**online, "HF_HOME": str(tmp_path), "PYTHONPATH": path}
 
     def fetch(code):
         return subprocess.run(
