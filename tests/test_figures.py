@@ -65,6 +65,22 @@ def test_every_figure_says_its_scale(target: str, results: Results) -> None:
     assert "not the paper's setting" in texts(figure)
 
 
+@pytest.mark.parametrize(
+    ("target", "kept", "missing"),
+    [("figure1", "wd", 2), ("figure2", "lpwd", 24), ("figure3", "rwd", 5), ("figure4", "wd", 24)],
+)
+def test_missing_runs_are_counted_with_the_command(target: str, kept: str, missing: int) -> None:
+    results = frames.make(SMOKE, keep=lambda run: run["method"] == kept)
+    figure = figures.plot(target, figures.data(target, results, SMOKE), SMOKE)
+    assert f"{missing} runs are missing: make {target} SCALE=smoke" in texts(figure)
+
+
+@pytest.mark.parametrize("target", figures.DRAWINGS)
+def test_a_whole_figure_misses_nothing(target: str, results: Results) -> None:
+    figure = figures.plot(target, figures.data(target, results, SMOKE), SMOKE)
+    assert "missing" not in texts(figure)
+
+
 def texts(figure: Figure) -> str:
     found = [figure.get_suptitle(), *(text.get_text() for ax in figure.axes for text in ax.texts)]
     return " ".join("\n".join(found).split())

@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
+from lpwd import paper
 from lpwd.figures import figure1, figure2, figure3, figure4, figure5
 from lpwd.runs import Results, write_whole
 
@@ -43,9 +44,20 @@ def data(target: str, results: Results, scale: DictConfig) -> dict[str, pd.DataF
 
 
 def plot(target: str, frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
-    """The picture of what `data` made."""
+    """The picture of what `data` made; its title says what fills gaps, if there are any."""
     with matplotlib.style.context(STYLE):
-        return FIGURES[target].plot(frames, scale)
+        figure = FIGURES[target].plot(frames, scale)
+        lacking = FIGURES[target].expected(scale) - _stored(frames)
+        if lacking > 0:
+            command = paper.fill_command(target, scale)
+            figure.suptitle(f"{figure.get_suptitle()}\n{lacking} runs are missing: {command}")
+    return figure
+
+
+def _stored(frames: dict[str, pd.DataFrame]) -> int:
+    """How many runs of seed 0 the frames rest on."""
+    of_grid = [f.loc[f["seed"] == 0, "hash"] if "seed" in f else f["hash"] for f in frames.values()]
+    return len({name for hashes in of_grid for cell in hashes for name in str(cell).split()})
 
 
 def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:

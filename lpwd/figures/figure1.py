@@ -28,6 +28,11 @@ def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
     return {"figure1": runs.loc[keep, about].merge(epochs, on="hash")}
 
 
+def expected(scale: DictConfig) -> int:
+    """How many seed-0 runs the figure needs."""
+    return len(LOOKS) * len(scale.grid.models)
+
+
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """A column a model; above the loss, below the accuracy."""
     frame = frames["figure1"]

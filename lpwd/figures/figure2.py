@@ -47,6 +47,12 @@ def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
     }
 
 
+def expected(scale: DictConfig) -> int:
+    """How many seed-0 runs the figure needs."""
+    cells = len(scale.grid.lr_factors) * len(scale.grid.rate_factors)
+    return cells * len(paper.figure_columns(scale))
+
+
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """A column for each model and optimizer; above (a), below (b)."""
     columns = paper.figure_columns(scale)

@@ -35,7 +35,7 @@ def _zero_shot(results: Results, scale: DictConfig) -> pd.DataFrame:
 
 
 def gains(results: Results, scale: DictConfig) -> pd.DataFrame:
-    """PWD − RWD at the largest η of the grid: data … lr, rate, seed, rwd, pwd, gain."""
+    """PWD − RWD at the largest η of the grid: data … seed, rwd, pwd, gain, hash (of both)."""
     column = paper.ablation_column(scale)
     lr, _ = paper.strong_penalty(scale, column.optimizer)
     runs = results.runs
@@ -45,7 +45,13 @@ def gains(results: Results, scale: DictConfig) -> pd.DataFrame:
     index = ["data", "model", "optimizer", "lr", "rate", "seed"]
     table = runs[keep].pivot_table("best_mean", index, "method", aggfunc="first", dropna=False)
     table = table.reindex(columns=["rwd", "pwd"]).rename_axis(columns=None)
-    return table.assign(gain=table["pwd"] - table["rwd"]).reset_index()
+    hashes = runs[keep].groupby(index)["hash"].agg(" ".join)
+    return table.assign(gain=table["pwd"] - table["rwd"], hash=hashes).reset_index()
+
+
+def expected(scale: DictConfig) -> int:
+    """How many seed-0 runs the figure shows: a Baseline a model, an RWD and a PWD a λ."""
+    return len(scale.grid.models) + 2 * len(scale.grid.rate_factors)
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:

@@ -28,6 +28,12 @@ def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
     return {"figure4": runs.loc[keep, [*about, "best_mean", "best_std", "heldout_mean"]]}
 
 
+def expected(scale: DictConfig) -> int:
+    """How many seed-0 runs the figure needs."""
+    cells = len(scale.grid.lr_factors) * len(scale.grid.rate_factors)
+    return len(LOOKS) * cells * len(paper.figure_columns(scale))
+
+
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """A column for each model and optimizer; rows WD, LPWD, LPWD − WD."""
     frame = frames["figure4"]

@@ -35,6 +35,11 @@ def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
     return {"figure5": pd.concat(parts)[[*about, "best_mean", "best_std", "heldout_mean"]]}
 
 
+def expected(scale: DictConfig) -> int:
+    """How many seed-0 runs the figure needs."""
+    return len(LOOKS) * len(scale.grid.series)
+
+
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """The paper's statistic of seed 0 with its std as a band; fresh seeds with their interval."""
     frame = frames["figure5"]
@@ -45,6 +50,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
         runs = frame[frame["method"] == method]
         _plot_first(ax, runs[runs["seed"] == 0], series, _label(method, runs), look)
         _plot_fresh(ax, runs[runs["seed"] > 0], series, offset, look)
+    ax.set_xlim(-0.4, len(series) - 0.6)
     ax.set_xticks(range(len(series)), [model.partition("_")[2] for model in series])
     ax.set_xlabel(f"model: {paper.FAMILIES.get(paper.family(series[0]))}")
     ax.set_ylabel("test top-1 (%)")
