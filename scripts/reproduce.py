@@ -63,17 +63,26 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
 
 
 def train(targets: Sequence[str], scale: str, seeds: int) -> int:
-    """One Hydra multirun for each experiment; the worst of their exit codes."""
-    names = dict.fromkeys(name for t in targets for name in plan.EXPERIMENTS.get(t, ()))
+    """One Hydra multirun for each experiment that has runs left; the worst of their exit codes."""
     worst = 0
-    for name in names:
+    for name in [target for target in targets if plan.EXPERIMENTS.get(target)]:
         print(f"\n{name}", flush=True)
+        if count := stored_runs(name, scale, seeds):
+            print(f"{count} runs at scale {scale}: {count} stored")
+            continue
         command = [sys.executable, "-m", "lpwd.train", "-m", f"+experiment={name}"]
         command += [f"scale={scale}", f"hydra.sweeper.seeds={seeds}"]
         worst = max(worst, subprocess.run(command, cwd=ROOT).returncode)
         if worst == 130:
             raise KeyboardInterrupt
     return worst
+
+
+def stored_runs(target: str, scale: str, seeds: int) -> int:
+    """How many runs a target needs if all of them are stored; 0 if some are left."""
+    need = plan.needs(target, scale, seeds, runs.main_grid(runs.load(scale), scale))
+    names = {job.run for job in need.jobs}
+    return 0 if need.waiting or names - runs.Store(scale).stored() else len(names)
 
 
 def draw(targets: Sequence[str], scale: str) -> None:
