@@ -101,7 +101,7 @@ def show_plan(scale: str, seeds: int) -> int:
     workers = len(worker_slots(plan.composed([f"scale={scale}"]).machine))
     frame = plan.table(scale, seeds)
     print(f"scale {scale}, {seeds} fresh seeds; {workers} runs at a time on this machine\n")
-    hours = frame.assign(hours=(frame["hours"] / workers).map("{:.1f}".format))
+    hours = frame.assign(hours=(frame["hours"] / workers).map("{:.2f}".format))
     print(hours.to_string(index=False))
     left = int(frame["left"].iloc[-1])
     print(f"\nroom on disk for what is left: {plan.disk_bytes(scale, left, workers) / 1e9:.2f} GB")
