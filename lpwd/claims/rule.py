@@ -95,7 +95,7 @@ def decide(measured: Measured, always: bool) -> Decision:
     elif mean <= 0:
         verdict, reason = NOT_SUPPORTED, "the effect is against the paper" if mean else "no effect"
     elif always and held <= len(cases) / 2:
-        verdict, reason = NOT_SUPPORTED, "most cases are against the paper"
+        verdict, reason = NOT_SUPPORTED, "half of the cases or more are against the paper"
     elif not evident:
         verdict, reason = INCONCLUSIVE, "it could be chance"
     elif not throughout:

@@ -20,10 +20,14 @@ from omegaconf import DictConfig
 
 from lpwd import paper
 
-#: Colour (Okabe and Ito), line and marker: each alone tells them apart.
+#: Colour (Okabe and Ito), line and marker: each alone tells them apart. WD's hollow squares and
+#: dashes lie on top, so that both are seen where curves coincide.
 Look = dict[str, Any]
 LOOKS: dict[str, Look] = {
-    "wd": {"color": "#D55E00", "linestyle": "--", "marker": "s"},
+    "wd": {
+        **{"color": "#D55E00", "linestyle": "--", "zorder": 3},
+        **{"marker": "s", "markerfacecolor": "none", "markersize": 6},
+    },
     "lpwd": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
 }
 SERIES_LOOKS: list[Look] = [
