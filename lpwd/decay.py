@@ -52,6 +52,9 @@ NORM_MODULES = (
 #: Their steps evaluate the loss themselves, or take gradients that λθ cannot join.
 CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
 
+#: Whose own decay, `weight_decay` with `decoupled_weight_decay`, is Eq. 1 and costs no pass.
+OWN_WD = (torch.optim.Adam, torch.optim.AdamW)
+
 #: What an optimizer's own decay is called in its parameter groups (``lambd``: ASGD's).
 OWN_DECAY = ("weight_decay", "lambd")
 
@@ -59,12 +62,19 @@ _attached: WeakSet[WeightDecay] = WeakSet()
 
 
 class DecayedGroup:
-    """The decayed parameters of one of the optimizer's parameter groups."""
+    """The decayed parameters of one of the optimizer's parameter groups.
 
-    def __init__(self, params: list[Tensor], lambdas: list[float], layers: list[int]) -> None:
+    `whole`: they are all that the group has.
+    """
+
+    def __init__(
+        self, params: list[Tensor], lambdas: list[float], layers: list[int], whole: bool = False
+    ) -> None:
         self.params = params
         self.lambdas = lambdas
         self.layers = layers
+        #: λ if it is the same for the whole group, else None.
+        self.common_rate = lambdas[0] if whole and len(set(lambdas)) == 1 else None
         self._eta: float | None = None
         self._fractions: tuple[list[float], list[float]] = [], []
         self._mask: list[bool] = []
@@ -192,6 +202,7 @@ class WeightDecay:
         # pwd and lpwd: what the next training forward pass multiplies the decay by (None: there
         # was one since the last step). A tensor where only the device knows if a step was skipped.
         self._due: float | Tensor | None = 1.0
+        self._lent: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._index_parameters()
         self._check_groups()
         self._hooks = [
@@ -239,6 +250,7 @@ class WeightDecay:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        self._take_back()
         _attached.discard(self)
 
     # -- the moments ------------------------------------------------------------------------------
@@ -249,6 +261,7 @@ class WeightDecay:
             self.before_forward()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        self._take_back()  # if the last step raised
         self._check_groups()
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
@@ -288,6 +301,7 @@ class WeightDecay:
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._take_back()
         if self.moment == "after the update":
             self._decay(self._done())
         elif self.moment == "before the forward pass":
@@ -307,7 +321,29 @@ class WeightDecay:
             taken, left = group.fractions(self._eta(optimizer_group), done)
             if self._observer is not None:
                 self._observer(group, taken)
-            torch._foreach_mul_(group.params, left)
+            if self._can_lend(group):
+                self._lend(optimizer_group, group.common_rate)
+                # The optimizer passes over these.
+                if bare := [p for p in group.params if p.grad is None]:
+                    torch._foreach_mul_(bare, left[: len(bare)])
+            else:
+                torch._foreach_mul_(group.params, left)
+
+    def _can_lend(self, group: DecayedGroup) -> bool:
+        """Can the optimizer's own decay do this, in the one pass that it makes over the weights?"""
+        uniform = self.coupled and group.common_rate is not None
+        return self.moment == "before the update" and uniform and type(self.optimizer) in OWN_WD
+
+    def _lend(self, optimizer_group: dict[str, Any], rate: float | None) -> None:
+        own = {"weight_decay": rate, "decoupled_weight_decay": True}
+        self._lent.append((optimizer_group, {key: optimizer_group[key] for key in own}))
+        optimizer_group.update(own)
+
+    def _take_back(self) -> None:
+        """Between steps the optimizer decays nothing itself: no checkpoint of it says otherwise."""
+        for optimizer_group, values in self._lent:
+            optimizer_group.update(values)
+        self._lent = []
 
     def _eta(self, optimizer_group: dict[str, Any]) -> float | Tensor:
         return optimizer_group["lr"] if self.coupled else 1.0
@@ -376,7 +412,9 @@ class WeightDecay:
         for optimizer_group, group in zip(self.optimizer.param_groups, groups, strict=True):
             # With λ = 0 nothing is touched at all: Baseline, bit for bit.
             kept = [p for p in group if lambdas.get(p)]
-            group = DecayedGroup(kept, [lambdas[p] for p in kept], [decayed[p] for p in kept])
+            whole = len(kept) == len(group)
+            rates, layers = [lambdas[p] for p in kept], [decayed[p] for p in kept]
+            group = DecayedGroup(kept, rates, layers, whole)
             self._groups.append(group)
             check_rate("lr", float(optimizer_group["lr"]))
             if self.moment != "in the gradient":
