@@ -117,12 +117,12 @@ def _interval(prefix: str, values: pd.Series) -> dict[str, float]:
 
 #: What stands under a method's own row, and how it is made from a row of the frame.
 LINES: dict[str, Callable[[Any], str]] = {
-    "the paper": lambda c: _plus_minus(c.paper_mean, c.paper_std, NONE),
+    "the paper": lambda c: plus_minus(c.paper_mean, c.paper_std, NONE),
     "η, λ chosen": lambda c: _rates_text(c.lr, c.rate),
-    "runs": lambda c: _runs_text(c),
+    "runs": lambda c: runs_text(c),
     "held-out": lambda c: _value(c.heldout),
-    "fresh seeds": lambda c: _interval_text(c, "seeds"),
-    "fresh seeds, held-out": lambda c: _interval_text(c, "heldout_seeds"),
+    "fresh seeds": lambda c: interval_text(c, "seeds"),
+    "fresh seeds, held-out": lambda c: interval_text(c, "heldout_seeds"),
 }
 
 LEGEND = {
@@ -196,11 +196,11 @@ def _main(c: Any, frame: pd.DataFrame) -> str:
     column = frame
     for name in Column._fields:
         column = column[column[name] == getattr(c, name)]
-    text = _plus_minus(c.mean, c.std)
+    text = plus_minus(c.mean, c.std)
     return f"**{text}**" if c.mean == column["mean"].max() else text
 
 
-def _plus_minus(mean: float, std: float, missing: str = GAP) -> str:
+def plus_minus(mean: float, std: float, missing: str = GAP) -> str:
     """mean ± std; the std of a single epoch is none."""
     if math.isnan(mean):
         return missing
@@ -217,7 +217,8 @@ def _rates_text(lr: float, rate: float) -> str:
     return number(lr) if math.isnan(rate) else f"{number(lr)}, {number(rate)}"
 
 
-def _runs_text(c: Any) -> str:
+def runs_text(c: Any) -> str:
+    """How many runs a cell rests on, as in 34 of 35 (1 diverged) + 5 seeds."""
     text = f"{c.runs} of {c.expected}{_diverged(c.diverged)}"
     seeds = c.seeds_n + c.seeds_diverged
     plural = "seed" if seeds == 1 else "seeds"
@@ -228,7 +229,8 @@ def _diverged(count: int) -> str:
     return f" ({count} diverged)" if count else ""
 
 
-def _interval_text(c: Any, prefix: str) -> str:
+def interval_text(c: Any, prefix: str) -> str:
+    """Mean and 95 % interval of fresh seeds; `prefix`: seeds or heldout_seeds."""
     n, mean, low, high = (getattr(c, f"{prefix}_{end}") for end in ("n", "mean", "low", "high"))
     if not n:
         return GAP

@@ -225,7 +225,7 @@ HEADER = ["Claim", "Where", "The paper", "Measured effect", "95 % interval", "Fr
 def markdown(frame: pd.DataFrame, scale: DictConfig) -> str:
     """The rule, then a table of all claims."""
     rows = [[*HEADER, "Verdict"], ["---"] * (len(HEADER) + 1)]
-    rows += [_texts(row) for row in frame.itertuples(index=False)]
+    rows += [texts(row) for row in frame.itertuples(index=False)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     counts = frame["verdict"].value_counts()
     summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts.index))
@@ -235,7 +235,8 @@ def markdown(frame: pd.DataFrame, scale: DictConfig) -> str:
     )
 
 
-def _texts(row: Any) -> list[str]:
+def texts(row: Any) -> list[str]:
+    """A claim in words, under HEADER and then its verdict; `row` is a row of `data`."""
     note = f"; {row.note}" if row.note else ""
     measured = GAP if math.isnan(row.effect) else f"{_signed(row.effect)} {row.unit}{note}"
     interval = GAP if math.isnan(row.low) else f"[{_signed(row.low)}, {_signed(row.high)}]"

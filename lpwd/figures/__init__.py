@@ -47,11 +47,15 @@ def plot(target: str, frames: dict[str, pd.DataFrame], scale: DictConfig) -> Fig
     """The picture of what `data` made; its title says what fills gaps, if there are any."""
     with matplotlib.style.context(STYLE):
         figure = FIGURES[target].plot(frames, scale)
-        lacking = FIGURES[target].expected(scale) - _stored(frames)
-        if lacking > 0:
+        if gaps := lacking(target, frames, scale):
             command = paper.fill_command(target, scale)
-            figure.suptitle(f"{figure.get_suptitle()}\n{lacking} runs are missing: {command}")
+            figure.suptitle(f"{figure.get_suptitle()}\n{gaps} runs are missing: {command}")
     return figure
+
+
+def lacking(target: str, frames: dict[str, pd.DataFrame], scale: DictConfig) -> int:
+    """How many seed-0 runs the figure needs beyond those that `frames` rest on."""
+    return max(0, FIGURES[target].expected(scale) - _stored(frames))
 
 
 def _stored(frames: dict[str, pd.DataFrame]) -> int:
