@@ -26,7 +26,7 @@ setup: .venv/ready ## Build .venv with everything that is needed
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install -e '.[experiments,dev]' -c constraints.txt
+	$(BIN)/python -m pip install -e '.[experiments,dev,examples]' -c constraints.txt
 	@touch $@
 
 demo: setup ## Table 1 and Figure 1 at smoke scale, in minutes
