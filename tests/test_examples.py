@@ -97,6 +97,21 @@ def test_timm_optimizers_with_no_gradient_leave_the_decay_alone(name: str, metho
     assert_close(weights(model), after(start, decay, [0.1] * STEPS))
 
 
+@pytest.mark.parametrize("method", DECAYS)
+def test_lookahead_around_an_optimizer_that_decays(method: str) -> None:
+    from timm.optim.lookahead import Lookahead
+
+    model = mlp()
+    inner = Still(model.parameters(), lr=0.1)
+    decay = lpwd.WeightDecay(inner, model, method, RATE)
+    optimizer = Lookahead(inner, k=STEPS + 1)  # its slow weights come after the last step
+    start = weights(model)
+    for _ in range(STEPS):
+        model(torch.ones(8, 3, dtype=torch.float64)).sum().backward()
+        optimizer.step()
+    assert_close(weights(model), after(start, decay, [0.1] * STEPS))
+
+
 def test_timms_own_decay_beside_ours_is_refused() -> None:
     from timm.optim import create_optimizer_v2
 
