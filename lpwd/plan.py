@@ -67,7 +67,7 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     seen: set[str] = set()
     rows = []
     for target in EXPERIMENTS:
-        need = needs(target, scale, seeds, runs.main_grid(results, scale))
+        need = needs(target, scale, seeds, results)
         names = {job.run for job in need.jobs}
         left = [job for job in need.jobs if job.run not in stored]
         new = [job.settings for job in left if job.run not in seen] + need.waiting

@@ -315,27 +315,38 @@ def load(scale: str) -> Results:
     return Store(scale).collect()
 
 
+#: The columns of runs.csv that tell kinds of runs apart: rates are chosen within one kind.
+KIND = (
+    *("data", "model", "optimizer", "method", "profile", "normalize", "layers", "coupled"),
+    *("exclude", "setting"),
+)
+
+
 def main_grid(results: Results, scale: str) -> Results:
     """The runs that the paper's tables are made of: the decays as printed, settings as in configs/.
 
-    Controls (normalize, layers, exclude, coupled, from scratch), rates beside the grid, and runs
-    with other epochs, images or weights than configs/ now says stay in the store but out of the
-    tables.
+    Controls (profile, normalize, layers, exclude, coupled, from scratch), rates beside the grid,
+    and runs with other epochs, images or weights than configs/ now says stay in the store but out
+    of the tables.
     """
-    runs = results.runs
+    runs, rates = results.runs, grid_rates(scale)
     columns = zip(runs["data"], runs["model"], runs["optimizer"], strict=True)
     settings = [default_setting(scale, *column, pretrained=True) for column in columns]
-    rates = grid_rates(scale)
     cells = zip(runs["optimizer"], runs["lr"], runs["rate"].fillna(0), strict=True)
     printed = (
-        (runs["normalize"] == "none")
+        (runs["profile"] == [METHODS[method][1] for method in runs["method"]])
+        & (runs["normalize"] == "none")
         & (runs["layers"] == "block")
         & runs["coupled"]
         & (runs["exclude"] == "")
         & (runs["setting"].to_numpy() == np.asarray(settings, dtype=object))
         & np.asarray([cell in rates for cell in cells], dtype=bool)
     )
-    kept = set(runs.loc[printed, "hash"])
+    return only(results, set(runs.loc[printed, "hash"]))
+
+
+def only(results: Results, kept: set[str]) -> Results:
+    """The runs of these hashes."""
     return Results(*(frame[frame["hash"].isin(kept)].reset_index(drop=True) for frame in results))
 
 

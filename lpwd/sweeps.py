@@ -5,8 +5,8 @@ An experiment (configs/experiment/) is a list of grids in `hydra.sweeper.grids`,
     axes:    {config key: values}; every combination is a run
     rates:   grid (default: as the axes say) | chosen: η and λ are those that did best in the grid
              of `model` (default: the run's own), per dataset, optimizer and method
-    seeds:   none (default) | chosen: with `hydra.sweeper.seeds=n`, n fresh seeds at the chosen
-             rates | all: n fresh seeds of every run
+    seeds:   none (default) | chosen: with `hydra.sweeper.seeds=n`, n fresh seeds at the rates that
+             the paper's and the held-out protocol chose | all: n fresh seeds of every run
 
 What the command line says replaces an axis. Composing a config takes Hydra 0.1 s; so each choice
 of config groups is composed once, and the other keys are set in a copy.
@@ -15,6 +15,7 @@ of config groups is composed once, and the other keys are set in a copy.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -85,9 +86,13 @@ class Expander:
 
     def chosen(self, grid: Grid, results: runs.Results, seeds: int = 0) -> Iterator[Job]:
         """The jobs of a grid at chosen rates; raises ChoiceMissing where nothing is stored."""
+        among = runs.only(results, {job.run for job in self.plain(grid)})
         for overrides, seed in self._at_chosen_rates(grid, seeds):
-            rates = self._chosen_rates(self._job(overrides).settings, grid.model, results)
-            yield self._job([*overrides, *rates, f"seed={seed}"])
+            settings = self._job(overrides).settings
+            if grid.rates == "chosen" and among.runs.empty:
+                among = runs.main_grid(results, settings["scale"]["name"])
+            for rates in _chosen_rates(settings, grid, among):
+                yield self._job([*overrides, *rates, f"seed={seed}"])
 
     def waiting(self, grid: Grid, seeds: int = 0) -> list[runs.Settings]:
         """The jobs that `chosen` will give, at rates to come; without those that are in a grid."""
@@ -128,24 +133,29 @@ class Expander:
             _set(config, override.key_or_group, override.value())
         return config
 
-    def _chosen_rates(
-        self, settings: runs.Settings, model: str | None, results: runs.Results
-    ) -> list[str]:
-        model = model or settings["model"]["name"]
-        column = {
-            "data": settings["data"]["name"],
-            "model": model,
-            "optimizer": settings["optimizer"]["name"],
-            "method": settings["decay"]["method"],
-        }
-        rates = stats.chosen_rates(results, **column)
-        if rates is None:
-            raise ChoiceMissing(
-                f"no runs of {' '.join(column.values())} are stored to choose η and λ among"
-            )
-        lr, rate = rates
-        overrides = [f"optimizer.lr={lr!r}"]
-        return overrides if column["method"] == "baseline" else [*overrides, f"decay.rate={rate!r}"]
+
+def _chosen_rates(
+    settings: runs.Settings, grid: Grid, among: runs.Results
+) -> list[tuple[str, ...]]:
+    """Overrides with the best rates for runs of these settings: by the paper's protocol first."""
+    kind = {key: runs.row_of_settings(settings)[key] for key in runs.KIND}
+    if grid.rates == "chosen":  # the main grid has one kind of each method
+        kind = {key: kind[key] for key in ("data", "model", "optimizer", "method")}
+        kind["model"] = grid.model or kind["model"]
+    best = stats.chosen_rates(among, **kind)
+    if best is None:
+        names = [kind[key] for key in ("data", "model", "optimizer", "method")]
+        raise ChoiceMissing(f"no runs of {' '.join(names)} are stored to choose η and λ among")
+    choices = [best]
+    if grid.rates == "grid":
+        held_out = stats.held_out_choice(among, **kind)
+        choices += zip(held_out["lr"], held_out["rate"], strict=True)
+    return list(dict.fromkeys(_rate_overrides(*choice) for choice in choices))
+
+
+def _rate_overrides(lr: float, rate: float) -> tuple[str, ...]:
+    overrides = (f"optimizer.lr={float(lr)!r}",)
+    return overrides if math.isnan(rate) else (*overrides, f"decay.rate={float(rate)!r}")
 
 
 def grids_of(node: Any) -> list[Grid]:

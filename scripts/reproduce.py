@@ -80,7 +80,7 @@ def train(targets: Sequence[str], scale: str, seeds: int) -> int:
 
 def stored_runs(target: str, scale: str, seeds: int) -> int:
     """How many runs a target needs if all of them are stored; 0 if some are left."""
-    need = plan.needs(target, scale, seeds, runs.main_grid(runs.load(scale), scale))
+    need = plan.needs(target, scale, seeds, runs.load(scale))
     names = {job.run for job in need.jobs}
     return 0 if need.waiting or names - runs.Store(scale).stored() else len(names)
 

@@ -1,5 +1,6 @@
 """From grids to runs: the counts of the paper, Table 2's rates, and what is shared."""
 
+import frames
 import pandas as pd
 import pytest
 
@@ -100,3 +101,31 @@ def test_a_misspelt_axis_is_named() -> None:
         list(expander("decay.rat=0.1,0.2").plain(sweeps.Grid()))
     with pytest.raises(ValueError, match="rates='choosen'"):
         sweeps.Grid(rates="choosen")
+
+
+def test_fresh_seeds_at_the_rates_of_both_protocols() -> None:
+    scale = scale_config("smoke")
+    axes = {"decay": ["wd"], "optimizer.lr_factor": [10, 1], "decay.rate_factor": [50, 5]}
+    jobs = sweeps.unique(expander().plain(sweeps.Grid(axes)))
+    results = frames.make(scale, keep=lambda run: run["method"] == "wd" and run["seed"] == 0)
+    rows = results.runs.head(len(jobs)).copy()
+    best, held_out = 1, 2  # the first by the test set, the second by the held-out images
+    of_job = {key: [runs.row_of_settings(job.settings)[key] for job in jobs] for key in runs.KIND}
+    names = [job.run for job in jobs]
+    lrs = [job.settings["optimizer"]["lr"] for job in jobs]
+    rates = [job.settings["decay"]["rate"] for job in jobs]
+    rows = rows.assign(**of_job, hash=names, seed=0, lr=lrs, rate=rates, best_mean=50.0)
+    rows.loc[rows["hash"] == names[best], "best_mean"] = 60.0
+    epochs = results.epochs[results.epochs["hash"] == results.runs["hash"].iloc[0]]
+    epochs = pd.concat([epochs.assign(hash=name) for name in names])
+    epochs.loc[epochs["hash"] == names[held_out], "heldout_top1"] += 10
+    stored = runs.Results(rows, epochs, results.zero_shot.head(0))
+
+    fresh = list(expander().chosen(sweeps.Grid(axes, seeds="chosen"), stored, seeds=2))
+    found = {(s["optimizer"]["lr"], s["decay"]["rate"]) for s in (job.settings for job in fresh)}
+    assert found == {(lrs[best], rates[best]), (lrs[held_out], rates[held_out])}
+    assert sorted(job.settings["seed"] for job in fresh) == [1, 1, 2, 2]
+    # Runs outside of this grid's axes are not chosen among.
+    narrow = sweeps.Grid({**axes, "optimizer.lr_factor": [lrs[3] / 5e-4]}, seeds="chosen")
+    narrowed = list(expander().chosen(narrow, stored, seeds=1))
+    assert {job.settings["optimizer"]["lr"] for job in narrowed} == {lrs[3]}

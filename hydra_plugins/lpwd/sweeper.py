@@ -39,7 +39,7 @@ class StoreSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        from lpwd import runs, sweeps
+        from lpwd import sweeps
         from lpwd.errors import ConfigError
         from lpwd.runs import Store
 
@@ -55,7 +55,7 @@ class StoreSweeper(Sweeper):
         store, grids = Store(self.config.scale.name), sweeps.grids_of(self.grids)
         plain = (job for grid in grids for job in expander.plain(grid, self.seeds))
         returns = self._launch(store, sweeps.unique(plain))
-        results = runs.main_grid(store.collect(), store.scale)
+        results = store.collect()
         chosen = (job for grid in grids for job in expander.chosen(grid, results, self.seeds))
         returns += self._launch(store, sweeps.unique(chosen), first=len(returns))
         store.collect()
