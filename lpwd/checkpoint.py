@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from lpwd.errors import CannotWrite, is_out_of_memory
 from lpwd.runs import set_aside, write_whole
 
 
@@ -35,20 +37,36 @@ class Checkpoint:
             self.save(training)
 
     def save(self, training: Resumable) -> None:
+        """Write the state; where that is refused, say so and let the run go on without."""
         buffer = io.BytesIO()
         torch.save(training.state_dict(), buffer)
         content = buffer.getvalue()
-        write_whole(self.path, hashlib.sha256(content).digest() + content)
+        try:
+            write_whole(self.path, hashlib.sha256(content).digest() + content)
+        except CannotWrite as error:
+            print(f"no checkpoint: {error}", file=sys.stderr)
         self._last = time.monotonic()
 
-    def restore(self, training: Resumable) -> None:
-        """Go on from the checkpoint if there is one; a damaged one is set aside."""
+    def restore(self, training: Resumable) -> bool:
+        """Go on from the checkpoint if there is one; False: it was no good, start anew.
+
+        One that is damaged, or does not fit this run, is set aside. `training` may then have taken
+        in half of it.
+        """
         if not self.path.exists():
-            return
+            return True
         content = self.path.read_bytes()
         digest, content = content[:32], content[32:]
         if hashlib.sha256(content).digest() != digest:
             set_aside(self.path, "is damaged (its checksum differs), the run starts anew")
-            return
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        training.load_state_dict(state)
+            return False
+        try:
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            training.load_state_dict(state)
+        except Exception as error:  # of a foreign file, or another version's, anything may be wrong
+            if is_out_of_memory(error):
+                raise
+            fault = str(error).partition("\n")[0] or type(error).__name__
+            set_aside(self.path, f"does not fit this run ({fault}), which starts anew")
+            return False
+        return True

@@ -3,19 +3,26 @@
 A claim is a file `claim-<k>` whose time of change is its heartbeat. A process that dies leaves a
 claim that goes silent; whoever then creates `claim-<k+1>` first has taken it over. Claims only
 keep runs from being trained twice: that a run is *stored* once does not depend on them.
+
+Several machines may share the folder, so nothing rests on their clocks: heartbeats are stamped,
+and read, by the clock of the file system.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
+from lpwd.errors import writing
+
 HEARTBEAT_SECONDS = 10.0
-#: A claim that was silent for so long belongs to nobody (clocks of machines may differ a little).
+#: A claim that was silent for so long belongs to nobody.
 SILENT_SECONDS = 60.0
 
 
@@ -26,33 +33,47 @@ class Claim:
         self.folder = folder
         self.mine = False
         self.holder = ""
+        self._number = 0
         self._path = folder
         self._done = threading.Event()
 
     def __enter__(self) -> Claim:
+        with writing(self.folder):
+            self._take()
+        if self.mine:
+            threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def _take(self) -> None:
+        """Create the next claim, unless there is one that is alive, or somebody is faster."""
         self.folder.mkdir(parents=True, exist_ok=True)
         number, newest = newest_claim(self.folder)
         if newest is not None and is_alive(newest):
-            self.holder = _read(newest)
-            return self
-        self._path = self.folder / f"claim-{number + 1}"
+            self.holder = _holder(newest)
+            return
+        self._number, self._path = number + 1, self.folder / f"claim-{number + 1}"
         try:
-            handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            file = self._path.open("x")
         except FileExistsError:
-            self.holder = _read(self._path)
-            return self
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{socket.gethostname()} {os.getpid()}")
+            self.holder = _holder(self._path)
+            return
+        except FileNotFoundError:  # the last holder has just ended, and cleared the folder
+            return self._take()
+        try:
+            with file:
+                file.write(f"{socket.gethostname()} {os.getpid()} {_process_space()}")
+        except OSError:  # a full disk: an empty claim would keep the run from everybody
+            self._path.unlink()
+            raise
         self.mine = True
-        threading.Thread(target=self._beat, daemon=True).start()
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._done.set()
         if not self.mine:
             return
-        for path in self.folder.glob("claim-*"):
-            path.unlink(missing_ok=True)
+        for number, path in _claims(self.folder).items():
+            if number <= self._number:  # a later one is of somebody who held this process for dead
+                path.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()  # unless a checkpoint or a failure is kept
 
@@ -60,40 +81,81 @@ class Claim:
         while not self._done.wait(HEARTBEAT_SECONDS):
             try:
                 os.utime(self._path)
-            except OSError:
+            except FileNotFoundError:
                 return  # taken away: the store sees to it that nothing is stored twice
+            except OSError:
+                continue  # a shared folder that is out of reach for a while
 
 
 def newest_claim(folder: Path) -> tuple[int, Path | None]:
     """The highest number among a folder's claims, and its file; (0, None) without one."""
-    numbers = [int(path.name.removeprefix("claim-")) for path in folder.glob("claim-*")]
-    number = max(numbers, default=0)
-    return number, folder / f"claim-{number}" if numbers else None
+    claims = _claims(folder)
+    number = max(claims, default=0)
+    return number, claims.get(number)
 
 
 def is_alive(path: Path) -> bool:
-    """Is this claim's heart beating? A process of this host that has ended is known at once."""
+    """Is this claim's heart beating? A process of this machine that has ended is known at once."""
     try:
-        silent = time.time() - path.stat().st_mtime
-        host, _, pid = _read(path).partition(" ")
-    except OSError:
+        with path.open() as file:  # opened, since a shared folder tells old times to a mere stat
+            words, beat = file.read().split(), os.fstat(file.fileno()).st_mtime
+    except (OSError, UnicodeDecodeError):
         return False
-    ended = host == socket.gethostname() and pid.isdigit() and not _is_running(int(pid))
-    return not ended and silent < SILENT_SECONDS
+    if len(words) == 3 and words[2] == _process_space() and not _is_running(words[1]):
+        return False
+    return _now(path.parent) - beat < SILENT_SECONDS
 
 
-def _read(path: Path) -> str:
+def in_training(folder: Path) -> bool:
+    """Does a living process hold the claim of this work folder?"""
+    _, newest = newest_claim(folder)
+    return newest is not None and is_alive(newest)
+
+
+def _claims(folder: Path) -> dict[int, Path]:
+    names = ((path.name.removeprefix("claim-"), path) for path in folder.glob("claim-*"))
+    return {int(number): path for number, path in names if number.isdecimal()}
+
+
+def _holder(path: Path) -> str:
+    """Host and process of a claim, for people."""
     try:
-        return path.read_text()
+        return " ".join(path.read_text().split()[:2])
+    except (OSError, UnicodeDecodeError):
+        return "a process that has just ended"
+
+
+@cache
+def _process_space() -> str:
+    """Where a process number means the same: this boot of this machine, this container.
+
+    The name of the host does not tell: containers and cloned machines may share it.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink().name}"
     except OSError:
-        return ""
+        return socket.gethostname()
 
 
-def _is_running(pid: int) -> bool:
+def _is_running(pid: str) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return True
+    return state != "Z"  # killed, and nobody has asked for its exit code yet
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock that stamps the folder's files; it may be a server's."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            return os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return time.time()

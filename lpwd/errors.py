@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 
@@ -14,6 +15,29 @@ from lpwd.layers import did_you_mean
 
 class ConfigError(ValueError):
     """Wrong input from the user: one line that names the key and the mend."""
+
+
+class CannotWrite(ConfigError):
+    """A folder that takes no more: full, read-only, or somebody else's."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell what the system says against writing `path` in one line, with the mend."""
+    try:
+        yield
+    except OSError as error:
+        fault = error.strerror or str(error)
+        raise CannotWrite(
+            f"cannot write {path}: {fault}; free room or allow writing there, or name another"
+            " folder with LPWD_RESULTS; the same command then goes on"
+        ) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Did memory run out? Python, torch, its kernels and the system each say so in other words."""
+    said = ("allocate memory", "bad_alloc", "out of memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
 @contextmanager

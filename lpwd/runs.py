@@ -16,7 +16,8 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -24,11 +25,12 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from filelock import FileLock
 from omegaconf import OmegaConf
 
 from lpwd.config import CONFIGS, ROOT, scale_config
 from lpwd.decay import METHODS
-from lpwd.errors import ConfigError
+from lpwd.errors import CannotWrite, ConfigError, writing
 
 #: Raise it when the same settings come to mean another training: older runs are not used then.
 PROTOCOL = 1
@@ -164,23 +166,29 @@ def results_dir(scale: str) -> Path:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file aside, flush it and rename it into place: it is whole or it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def set_aside(path: Path, why: str) -> None:
     """Rename what cannot be trusted to <name>.damaged-<n>, and say so."""
     n = next(n for n in range(1, 10**6) if not path.with_name(f"{path.name}.damaged-{n}").exists())
     target = path.with_name(f"{path.name}.damaged-{n}")
-    path.rename(target)
+    try:
+        with writing(target):
+            path.rename(target)
+    except CannotWrite:
+        if path.exists():  # else another process has just set it aside
+            raise
     print(f"{path}: {why}; set aside as {target.name}", file=sys.stderr)
 
 
@@ -196,17 +204,25 @@ class Store:
 
     def save(self, record: Record) -> None:
         """Store a finished run; if another process was faster, its run stays."""
-        content = _sealed(record)
-        aside = self.runs / f".{record['hash']}.{uuid.uuid4().hex[:8]}"
-        write_whole(aside / "run.json", content)
-        try:
-            aside.rename(self.runs / record["hash"])
-        except OSError:
-            if not (self.runs / record["hash"] / "run.json").exists():
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(self.work(record["hash"]), ignore_errors=True)
+        run, work = record["hash"], self.work(record["hash"])
+        aside = work / f".{uuid.uuid4().hex[:8]}"  # there a killed process's is cleared away
+        if self._body(run) is None:
+            try:
+                write_whole(aside / "run.json", _sealed(record))
+                with writing(self.runs / run):
+                    self.runs.mkdir(exist_ok=True)
+                    aside.rename(self.runs / run)
+            except CannotWrite:
+                if self._body(run) is None:
+                    raise
+        shutil.rmtree(work, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Clear away what processes that were killed left of runs that are stored."""
+        stored = self.stored()
+        for folder in (self.root / "work").glob("*"):
+            if folder.name in stored:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def read(self, run: str) -> Record | None:
         """The stored run, or None. One that is damaged or of another version is set aside."""
@@ -240,8 +256,7 @@ class Store:
                 f" the hashes stand in {self.root / 'runs.csv'}"
             )
         shutil.rmtree(self.runs / matches[0], ignore_errors=True)
-        results = self._collected()
-        self._write(Results(*(frame[frame["hash"] != matches[0]] for frame in results)))
+        self._drop({matches[0]})
 
     def work(self, run: str) -> Path:
         """Where a run that is not finished keeps its checkpoint, claim and failure."""
@@ -266,38 +281,63 @@ class Store:
     def collect(self) -> Results:
         """Bring runs.csv, epochs.parquet and zero_shot.parquet up to date, and return them."""
         whole, before = self._whole(), self._collected()
-        names = sorted(whole - set(before.runs["hash"]))
-        fresh = [record for name in names if (record := self.read(name)) is not None]
-        if not fresh:
+        if whole <= set(before.runs["hash"]):
             return before
-        pairs = zip(before, _frames(fresh), strict=True)
-        merged = (new if old.empty else pd.concat([old, new]) for old, new in pairs)
-        self._write(Results(*merged))
-        return self._collected()
+        with self._alone():
+            before = self._collected()
+            names = sorted(whole - set(before.runs["hash"]))
+            fresh = [record for name in names if (record := self.read(name)) is not None]
+            pairs = zip(before, _frames(fresh), strict=True)
+            merged = (new if old.empty else pd.concat([old, new]) for old, new in pairs)
+            self._write(Results(*merged))
+            return self._collected()
 
     def _whole(self) -> set[str]:
         """Runs with a whole directory; damaged ones are set aside, and with them their rows."""
         names = {path.name for path in self.runs.glob("*") if _is_hash(path.name)}
         damaged = {name for name in names if self._body(name) is None}
         if damaged:
-            kept = (frame[~frame["hash"].isin(list(damaged))] for frame in self._collected())
-            self._write(Results(*kept))
+            self._drop(damaged)
         return names - damaged
 
+    def _drop(self, names: set[str]) -> None:
+        with self._alone():
+            kept = (frame[~frame["hash"].isin(list(names))] for frame in self._collected())
+            self._write(Results(*kept))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time changes the collected files."""
+        lock = FileLock(self.root / "work" / ".lock")
+        with writing(self.root):
+            (self.root / "work").mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _collected(self) -> Results:
-        """What is committed or was collected before; rows that cannot be trusted are left out."""
+        """What is committed or was collected before; rows that cannot be trusted are left out.
+
+        A process that is killed between two of the files leaves runs that not all of them know:
+        these do not count either, and are collected again from their directories.
+        """
         runs = _read_rows(self.root / "runs.csv")
         epochs = _read_parquet(self.root / "epochs.parquet", EPOCH_COLUMNS)
         zero_shot = _read_parquet(self.root / "zero_shot.parquet", ZERO_SHOT_COLUMNS)
-        lacking = set(runs["hash"]) - set(epochs["hash"])
-        if lacking:
+        with_curve = runs.loc[(runs["method"] == "baseline") & (runs["status"] == "done"), "hash"]
+        halves = set(runs["hash"]) ^ set(epochs["hash"])
+        halves |= set(with_curve) - set(zero_shot["hash"])
+        if lost := [run for run in halves if not (self.runs / run).exists()]:
             print(
-                f"{self.root / 'runs.csv'}: {len(lacking)} runs have no epochs in epochs.parquet"
-                " and do not count as stored; restore the file with git, or train them again",
+                f"{self.root}: {len(lost)} runs are not in all of runs.csv, epochs.parquet and"
+                " zero_shot.parquet and do not count as stored; restore the files with git, or"
+                " train them again",
                 file=sys.stderr,
             )
-            runs = runs[~runs["hash"].isin(lacking)]
-        return Results(runs, epochs, zero_shot)
+        kept = set(runs["hash"]) - halves
+        return Results(*(f[f["hash"].isin(list(kept))] for f in (runs, epochs, zero_shot)))
 
     def _write(self, results: Results) -> None:
         order = [name for name in SORT_COLUMNS if name in results.runs]
@@ -532,7 +572,11 @@ def _write_rows(path: Path, runs: pd.DataFrame) -> None:
 def _read_rows(path: Path) -> pd.DataFrame:
     if not path.exists():
         return _frames([]).runs
-    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        text = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")
+    except ValueError as error:  # what pandas makes of an empty, binary or torn file
+        set_aside(path, f"cannot be read ({str(error).splitlines()[0]})")
+        return _frames([]).runs
     if list(text.columns) != [*RUN_COLUMNS, "check"]:
         set_aside(path, "has other columns than this version writes")
         return _frames([]).runs

@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,7 @@ from lpwd.checkpoint import Checkpoint
 from lpwd.claim import Claim
 from lpwd.config import CONFIGS, check, keys
 from lpwd.data.loaders import AlbumentationsLoader, DeviceLoader, build_augment, device_batches
-from lpwd.errors import ConfigError, one_line_errors
+from lpwd.errors import CannotWrite, ConfigError, is_out_of_memory, one_line_errors
 
 # -- a run ----------------------------------------------------------------------------------------
 
@@ -83,6 +83,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
+        assert self.optimizer.state_dict()["param_groups"] == groups  # the config's rates
         self.decay.load_state_dict(state["decay"])
         if self.opposing:
             self.opposing.load_state_dict(state["opposing"])
@@ -121,7 +122,8 @@ def train(cfg: DictConfig, store: runs.Store, run: str) -> Training:
     """Train a run to its end, from its checkpoint if there is one; returns it with its epochs."""
     training = prepare(cfg)
     checkpoint = Checkpoint(store.work(run), cfg.machine.checkpoint_minutes)
-    checkpoint.restore(training)
+    if not checkpoint.restore(training):
+        training = prepare(cfg)
     epochs = tqdm(
         range(1, cfg.scale.epochs + 1),
         initial=training.epoch - 1,
@@ -408,6 +410,11 @@ def save_and_stop(stop: Stop, checkpoint: Checkpoint, training: Training) -> Non
 
 # -- the command ----------------------------------------------------------------------------------
 
+OUT_OF_MEMORY = (
+    "out of memory: train fewer runs at once (machine.runs, machine.runs_per_gpu), or a smaller"
+    " scale.batch_size or scale.eval_batch_size; the same command goes on from the last checkpoint"
+)
+
 
 def run_once(cfg: DictConfig) -> str:
     """Train the run that `cfg` describes unless it is stored or in training; say which it was."""
@@ -427,8 +434,11 @@ def run_once(cfg: DictConfig) -> str:
             store.save(finish(training, run, settings))
         except ConfigError:
             raise
-        except Exception:
-            store.fail(run, settings, traceback.format_exc())
+        except Exception as error:
+            with suppress(CannotWrite):  # what went wrong is more worth telling
+                store.fail(run, settings, traceback.format_exc())
+            if is_out_of_memory(error):
+                raise ConfigError(OUT_OF_MEMORY) from error
             raise
     return describe(store.read(run), store)
 

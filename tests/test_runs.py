@@ -219,7 +219,7 @@ def test_rows_without_epochs_do_not_count(
     content[len(content) // 3] ^= 0xFF
     epochs.write_bytes(bytes(content))
     assert store.stored() == set()
-    assert "have no epochs" in capsys.readouterr().err
+    assert "do not count as stored" in capsys.readouterr().err
 
 
 def test_failures_are_kept_until_mended(store: runs.Store) -> None:

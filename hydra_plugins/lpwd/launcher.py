@@ -1,16 +1,19 @@
 """The default launcher: this machine's processors or GPUs, each with a process that stays.
 
 Importing torch, timm and albumentations takes seconds; a worker pays for it once. A worker that
-dies takes its run with it, not the sweep.
+dies does not take the sweep with it: its run is tried once more, from its checkpoint.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
@@ -51,6 +54,7 @@ class LocalLauncher(Launcher):
         workers = [Worker(slot, context) for slot in slots]
         bar = tqdm(total=len(job_overrides), unit="run", desc=self.config.scale.name, mininterval=1)
         failed = 0
+        tried: set[int] = set()
         try:
             while len(returns) < len(job_overrides):
                 for worker in workers:
@@ -59,6 +63,11 @@ class LocalLauncher(Launcher):
                         worker.start(index, list(overrides), initial_job_idx + index)
                 for worker in wait_for(workers):
                     index, done = worker.finish()
+                    if worker.died and index not in tried:  # once may be a neighbour's fault
+                        tried.add(index)
+                        bar.write(f"{done._return_value}; its run is tried again", file=sys.stderr)
+                        waiting.append((index, job_overrides[index]))
+                        continue
                     returns[index] = done
                     failed += done.status != JobStatus.COMPLETED
                     bar.set_postfix({"failed": failed} if failed else {}, refresh=False)
@@ -95,6 +104,7 @@ class Worker:
     def __init__(self, slot: str | None, context: bytes) -> None:
         self.slot, self.context = slot, context
         self.job: int | None = None
+        self.died = False
         self._spawn()
 
     def _spawn(self) -> None:
@@ -105,8 +115,9 @@ class Worker:
         theirs.close()
 
     def start(self, index: int, overrides: list[str], number: int) -> None:
-        self.job = index
-        self.connection.send((overrides, number))
+        self.job, self.died = index, False
+        with suppress(BrokenPipeError):  # died in between: `finish` will find the pipe's end
+            self.connection.send((overrides, number))
 
     def finish(self) -> tuple[int, JobReturn]:
         """The result of the job at hand, of which `wait_for` said that it is there."""
@@ -116,19 +127,20 @@ class Worker:
             return index, self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
+            self.died = True
             died = JobReturn()
             died.status = JobStatus.FAILED
             died.return_value = RuntimeError(
-                f"the worker died with exit code {self.process.exitcode}"
-                " (killed; -9 is often a lack of memory)"
+                f"a worker died with exit code {self.process.exitcode} (-9 is often a lack of"
+                " memory: machine.runs makes fewer runs at once)"
             )
             self._spawn()
             return index, died
 
     def ask_to_stop(self) -> None:
         self.connection.close()  # an idle worker ends when it reads the end
-        if self.job is not None and self.process.pid:
-            os.kill(self.process.pid, signal.SIGTERM)
+        if self.job is not None:
+            self.process.terminate()
 
     def stop(self) -> None:
         self.process.join(STOP_SECONDS)
@@ -161,7 +173,7 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
         if slot is not None:
             overrides.append("machine.device=cuda")  # the only one this process sees
         try:
-            pipe.send(_run(overrides, number, hydra_context, task_function, config))
+            pipe.send(_portable(_run(overrides, number, hydra_context, task_function, config)))
         except KeyboardInterrupt:
             return  # asked to stop: the run left its checkpoint
 
@@ -185,6 +197,16 @@ def _run(
         job_subdir_key="hydra.sweep.subdir",
         configure_logging=False,
     )
+
+
+def _portable(done: JobReturn) -> JobReturn:
+    """The same with an error that the sweep can unpickle; many classes of errors cannot be."""
+    error = done._return_value  # the property of that name raises it
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        done.return_value = RuntimeError(f"{type(error).__name__}: {error}")
+    return done
 
 
 def _end_with_parent() -> None:

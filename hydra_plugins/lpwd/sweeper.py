@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -11,6 +12,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+#: How often a sweep looks whether runs that others train are done.
+POLL_SECONDS = 2.0
 
 
 class StoreSweeper(Sweeper):
@@ -62,31 +66,63 @@ class StoreSweeper(Sweeper):
         return returns
 
     def _launch(self, store: Any, jobs: Sequence[Any], first: int = 0) -> list[JobReturn]:
+        """Train what is not stored; ends when all of it is, here or elsewhere, or has failed."""
         if not jobs:
             return []
-        stored = store.stored()
-        left = [job for job in jobs if job.run not in stored]
-        print(f"{len(jobs)} runs at scale {store.scale}: {len(jobs) - len(left)} stored")
-        if not left:
-            return []
-        returns = list(self.launcher.launch([list(job.overrides) for job in left], first))
+        store.tidy()
+        missing = _missing(store, jobs)
+        print(f"{len(jobs)} runs at scale {store.scale}: {len(jobs) - len(missing)} stored")
+        returns: list[JobReturn] = []
+        failed: dict[Any, str] = {}
+        left = missing
+        while left:
+            free = _free(store, left)
+            done = self.launcher.launch([list(job.overrides) for job in free], first + len(returns))
+            returns += done
+            failed |= {
+                job: _error_line(of_job)
+                for job, of_job in zip(free, done, strict=True)
+                if of_job.status != JobStatus.COMPLETED
+            }
+            left = [job for job in _missing(store, left) if job not in failed]
         store.collect()
-        failed: dict[str, list[Any]] = {}
-        for job, done in zip(left, returns, strict=True):
-            if done.status != JobStatus.COMPLETED:
-                failed.setdefault(_error_line(done), []).append(job)
-        for error, of_jobs in failed.items():
-            print(f"{len(of_jobs)} failed: {error}", file=sys.stderr)
-            print(f"  the first: {' '.join(of_jobs[0].overrides)}", file=sys.stderr)
         if failed:
-            count = sum(len(of_jobs) for of_jobs in failed.values())
+            _tell(failed)
             sys.exit(
-                f"error: {count} of {len(left)} runs failed; tracebacks stand in"
+                f"error: {len(failed)} of {len(missing)} runs failed; tracebacks stand in"
                 f" {store.root / 'work'}/<hash>/failure.txt; the same command tries them again"
             )
         return returns
 
 
+def _missing(store: Any, jobs: Sequence[Any]) -> list[Any]:
+    stored = store.stored()
+    return [job for job in jobs if job.run not in stored]
+
+
+def _free(store: Any, jobs: Sequence[Any]) -> list[Any]:
+    """The jobs that nobody trains; while others train them all, wait: they may end, or die."""
+    from lpwd.claim import in_training
+
+    told = False
+    while not (free := [job for job in jobs if not in_training(store.work(job.run))]):
+        if not told:
+            print(f"{len(jobs)} runs left, all in training elsewhere: waiting for them", flush=True)
+            told = True
+        time.sleep(POLL_SECONDS)
+    return free
+
+
+def _tell(failed: Mapping[Any, str]) -> None:
+    for error in dict.fromkeys(failed.values()):
+        of_jobs = [job for job, line in failed.items() if line == error]
+        print(f"{len(of_jobs)} failed: {error}", file=sys.stderr)
+        print(f"  the first: {' '.join(of_jobs[0].overrides)}", file=sys.stderr)
+
+
 def _error_line(done: JobReturn) -> str:
+    from lpwd.errors import ConfigError
+
     error = done._return_value  # the property of that name raises it
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    line = " ".join(str(error).split())
+    return line if isinstance(error, ConfigError) else f"{type(error).__name__}: {line}"
