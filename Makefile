@@ -6,10 +6,10 @@ SEEDS ?= 0
 export NO_ALBUMENTATIONS_UPDATE = 1
 REPRODUCE = $(BIN)/python scripts/reproduce.py
 
-TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims all
+TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format plan forget clean-results pretrain notebooks $(TARGETS)
+.PHONY: help setup demo test lint format plan forget clean-results pretrain notebooks test-report $(TARGETS)
 
 help: ## Show what there is to make
 	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
@@ -38,6 +38,8 @@ figure1 figure2 figure3 figure4 figure5: setup ## Train what is missing, then dr
 	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
 claims: setup ## Hold the paper's claims against what is stored
 	@$(REPRODUCE) $@ --scale '$(SCALE)'
+report: setup ## All of it as one page to open in a browser: results/<scale>/report.html
+	@$(REPRODUCE) $@ --scale '$(SCALE)'
 all: setup ## Every table, figure and claim
 	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
 
@@ -52,7 +54,9 @@ pretrain: setup ## Pretrain a micro model: make pretrain MODEL=convnext_micro (d
 	$(BIN)/python scripts/pretrain.py model=$(MODEL)
 
 test: setup lint ## Format, types and all tests; under ten minutes on two cores
-	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist loadfile --nbmake tests notebooks
+	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist loadfile --nbmake tests notebooks --ignore tests/browser
+test-report: setup ## The report in a real browser (chromium and chromium-driver)
+	$(BIN)/python -m pytest -rs tests/browser
 lint: setup ## ruff and basedpyright
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from lpwd import claims, figures, plan, runs, tables
+from lpwd import claims, figures, plan, report, runs, tables
 from lpwd.config import ROOT, SCALES, scale_config
 from lpwd.decay import check_choice
 from lpwd.errors import ConfigError, one_line_errors
 
-DRAWINGS = (*plan.EXPERIMENTS, "claims")
+DRAWINGS = (*plan.EXPERIMENTS, "claims", "report")
 COMMANDS = (*DRAWINGS, "all", "demo", "plan", "forget", "clean-results")
 
 
@@ -90,7 +90,7 @@ def draw(targets: Sequence[str], scale: str) -> None:
     results = runs.main_grid(runs.load(scale), scale)
     folder = runs.results_dir(scale)
     for target in targets:
-        module = next(m for m in (tables, figures, claims) if target in m.DRAWINGS)
+        module = next(m for m in (tables, figures, claims, report) if target in m.DRAWINGS)
         for path in module.draw(target, results, scale_config(scale), folder):
             print(f"wrote {shown(path)}")
 

@@ -1,0 +1,199 @@
+"""The tables for the page: the layouts of lpwd.tables, and what stands behind each cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from lpwd import paper, stats, tables
+from lpwd.report.verdicts import HELD_OUT, PAPERS
+from lpwd.runs import Results
+from lpwd.tables import GAP, NONE, Layout
+
+#: The lines under a method, as the page names them: no number without its protocol.
+LINES = {
+    "the paper": f"in the paper ({PAPERS})",
+    "held-out": HELD_OUT,
+    "fresh seeds": f"fresh seeds, {PAPERS}",
+    "fresh seeds, held-out": f"fresh seeds, {HELD_OUT}",
+}
+
+
+class Behind(NamedTuple):
+    """What opens behind a cell: facts (name, text), and every run of its grid."""
+
+    id: str
+    title: str
+    facts: list[tuple[str, str]]
+    lambdas: list[str]
+    grid: list[tuple[str, list[tuple[str, str]]]]  # η, its cells: text and kind
+
+
+class Cell(NamedTuple):
+    text: str
+    behind: Behind | None = None
+
+
+class Row(NamedTuple):
+    """kind: main (a method's own), line (under it), or print (on paper, where nothing opens)."""
+
+    kind: str
+    name: str
+    protocol: str
+    cells: list[Cell]
+
+
+class Table(NamedTuple):
+    """A table of the page; the header's texts are merged to (text, columns that it spans).
+
+    Its first note, on the scale, is the caption's.
+    """
+
+    target: str
+    name: str
+    title: str
+    header: list[list[tuple[str, int]]]
+    rows: list[Row]
+    notes: list[str]
+
+
+def tables_of(results: Results, scale: DictConfig) -> list[Table]:
+    """Tables 1, 3 and 2."""
+    makers = {"table1": _rows1, "table3": _rows3, "table2": _rows2}
+    made = []
+    for target, make in makers.items():
+        frame = tables.data(target, results, scale)
+        layout = tables.layout(target, frame, scale)
+        behind = [] if target == "table2" else _behind(target, frame, results, scale)
+        header, rows = make(layout, behind)
+        merged = [paper.spans(row) for row in header]
+        made.append(Table(target, layout.name, layout.title, merged, rows, layout.notes[1:]))
+    return made
+
+
+Made = tuple[list[list[str]], list[Row]]  # the header's rows, the body's
+
+
+def _rows1(layout: Layout, behind: list[Behind]) -> Made:
+    """A row a method, whose cells open, and its further lines; those that tell nothing left out."""
+    rows, left = [], iter(behind)
+    for name, *texts in layout.body:
+        line = name.strip()
+        if name.startswith("**"):
+            cells = [Cell(text, next(left)) for text in texts]
+            rows.append(Row("main", line.strip("*"), PAPERS, cells))
+        elif _telling(texts):
+            kind = "line" if line in LINES else "print"
+            rows.append(Row(kind, LINES.get(line, line), "", [Cell(text) for text in texts]))
+    return layout.header, rows
+
+
+def _rows3(layout: Layout, behind: list[Behind]) -> Made:
+    """A row a method; its own accuracy opens, and columns that tell nothing are left out."""
+    (heads,) = layout.header
+    own = 1 + len(tables.TABLE3_METHODS)
+    columns = list(zip(*layout.body, strict=True))
+    kept = [i for i, texts in enumerate(columns) if heads[i] not in LINES or _telling(texts)]
+    names = {**LINES, heads[own]: f"{heads[own]}, {PAPERS}"}
+    rows = []
+    for texts, opens in zip(layout.body, behind, strict=True):
+        cells = [Cell(texts[i], opens if i == own else None) for i in kept[1:]]
+        rows.append(Row("main", texts[0], "", cells))
+    return [[names.get(heads[i], heads[i]) for i in kept]], rows
+
+
+def _rows2(layout: Layout, _: list[Behind]) -> Made:
+    rows = [Row("main", name, "", [Cell(text) for text in texts]) for name, *texts in layout.body]
+    return layout.header, rows
+
+
+def _telling(texts: Sequence[str]) -> bool:
+    return bool(set(texts) - {GAP, NONE})
+
+
+# -- behind a cell ---------------------------------------------------------------------------------
+
+
+def _behind(target: str, frame: pd.DataFrame, results: Results, scale: DictConfig) -> list[Behind]:
+    return [
+        _cell(f"{target}-cell{index}", target, cell, results, scale)
+        for index, cell in enumerate(frame.itertuples(index=False))
+    ]
+
+
+def _cell(name: str, target: str, c: Any, results: Results, scale: DictConfig) -> Behind:
+    column = paper.Column(c.data, c.model, c.optimizer)
+    title = ", ".join([paper.METHODS[c.method], *paper.column_names(column)])
+    which = {**column._asdict(), "method": c.method}
+    facts = [
+        (PAPERS, _chosen(tables.plus_minus(c.mean, c.std), c.lr, c.rate, c.hash)),
+        (HELD_OUT, _held_out(c)),
+        (f"fresh seeds, {PAPERS}", _seeds(c, "seeds", stats.fresh_values(results, **which))),
+        (
+            f"fresh seeds, {HELD_OUT}",
+            _seeds(c, "heldout_seeds", stats.fresh_held_out(results, **which)),
+        ),
+        (f"in the paper ({PAPERS})", tables.plus_minus(c.paper_mean, c.paper_std, "no such cell")),
+        ("runs stored", _stored(c, target, scale)),
+    ]
+    runs = stats.grid(results, **which)
+    rates = paper.rates(scale, c.optimizer)
+    lambdas = [math.nan] if c.method == "baseline" else sorted(rates.rates)
+    grid = [
+        (paper.number(lr), [_run(runs, lr, rate, c.hash) for rate in lambdas])
+        for lr in sorted(rates.lrs, reverse=True)
+    ]
+    return Behind(name, title, facts, [_rate(rate) for rate in lambdas], grid)
+
+
+def _chosen(value: str, lr: float, rate: float, name: str) -> str:
+    if math.isnan(lr):
+        return GAP
+    decay = "" if math.isnan(rate) else f", λ = {paper.number(rate)}"
+    return f"{value} at η = {paper.number(lr)}{decay}; run `{name}`"
+
+
+def _held_out(c: Any) -> str:
+    if math.isnan(c.heldout):
+        return GAP
+    decay = f", λ = {c.heldout_rate.replace(' ', ' and ')}" if c.heldout_rate else ""
+    names = " and ".join(f"`{name}`" for name in c.heldout_hash.split())
+    return f"{c.heldout:.2f} at η = {c.heldout_lr.replace(' ', ' and ')}{decay}; run {names}"
+
+
+def _seeds(c: Any, prefix: str, values: pd.Series) -> str:
+    """Mean and interval as in the table, then each seed's value."""
+    if values.empty:
+        return "none"
+    single = ", ".join(
+        f"seed {seed}: {'diverged' if math.isnan(value) else f'{value:.2f}'}"
+        for seed, value in values.items()
+    )
+    return f"{tables.interval_text(c, prefix)} ({single})"
+
+
+def _stored(c: Any, target: str, scale: DictConfig) -> str:
+    text = tables.runs_text(c)
+    if c.runs < c.expected:
+        text += f"; the others are not trained yet: `{paper.fill_command(target, scale)}`"
+    return text
+
+
+def _run(runs: pd.DataFrame, lr: float, rate: float, chosen: str) -> tuple[str, str]:
+    """One run of the grid: its value and what kind of cell that is."""
+    same = runs["rate"].isna() if math.isnan(rate) else runs["rate"] == rate
+    found = runs[(runs["lr"] == lr) & same]
+    if found.empty:
+        return GAP, "missing"
+    run = found.iloc[0]
+    if run["status"] == "diverged":
+        return "diverged", "diverged"
+    return f"{run['best_mean']:.2f}", "chosen" if run["hash"] == chosen else ""
+
+
+def _rate(rate: float) -> str:
+    return "no decay" if math.isnan(rate) else paper.number(rate)
