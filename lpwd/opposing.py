@@ -94,8 +94,7 @@ class OpposingRate:
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._step += 1
         for group, penalties in self._penalties:
-            pairs = zip(group.params, penalties, strict=True)
-            sums = torch.stack([_sums(weight, penalty) for weight, penalty in pairs], dim=1)
+            sums = _sums(group.params, penalties)
             if self._sums is None:
                 self._sums = sums.new_zeros(4, self.decay.layer_count)
             # A skipped step (overflow) had no update that its penalties could oppose.
@@ -104,11 +103,42 @@ class OpposingRate:
         self._penalties = []
 
 
-def _sums(weight: Tensor, penalty: Tensor) -> Tensor:
-    """Opposing weights, decayed weights, Σ|P_o| and Σ|P| of one tensor."""
+#: Small tensors are measured together, up to so many weights: what a processor's cache holds.
+TOGETHER = 2**17
+
+
+def _sums(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+    """Opposing weights, decayed weights, Σ|P_o| and Σ|P| of each tensor: [4, tensors]."""
+    parts, start, size = [], 0, 0
+    for end, weight in enumerate(weights):
+        if size and size + weight.numel() > TOGETHER:
+            parts.append(_sums_together(weights[start:end], penalties[start:end]))
+            start, size = end, 0
+        size += weight.numel()
+    parts.append(_sums_together(weights[start:], penalties[start:]))
+    return torch.cat(parts, dim=1)
+
+
+def _sums_together(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+    """`_sums` by passes over one long vector: tensor by tensor would take many more."""
+    weight, penalty = _flat(weights, weights), _flat(penalties, weights)
     # Eq. 10 with θ̂ = weight + P, simplified: P(2·weight + P) < 0. Taken by signs it holds to the
     # last bit, where squares and sums of small weights would be rounded away.
     opposing = (penalty.sign() * (penalty + 2 * weight)) < 0
     size = penalty.abs()
-    sums = (opposing.sum(), size.count_nonzero(), (size * opposing).sum(), size.sum())
-    return torch.stack([value.double() for value in sums])
+    counts = [p.numel() for p in weights]
+    columns = (opposing, size != 0, size * opposing, size)
+    sums = [torch.stack([part.sum() for part in column.split(counts)]) for column in columns]
+    return torch.stack([of_tensors.double() for of_tensors in sums])
+
+
+def _flat(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> Tensor:
+    """All values in one vector, a tensor of channels_last as it lies in memory: without a copy."""
+    pairs = zip(tensors, like, strict=True)
+    return torch.cat(
+        [t.permute(0, 2, 3, 1).flatten() if _is_channels_last(p) else t.flatten() for t, p in pairs]
+    )
+
+
+def _is_channels_last(t: Tensor) -> bool:
+    return t.ndim == 4 and t.is_contiguous(memory_format=torch.channels_last)
