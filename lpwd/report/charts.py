@@ -101,13 +101,19 @@ def curves(results: Results, scale: DictConfig) -> Markup:
     Fresh seeds take the place of seed 0 where there are some, as in the figures.
     """
     same = ["data", "model", "optimizer", "method", "lr", "rate"]
-    shown = [fresh_or_first(part) for _, part in results.runs.groupby(same, dropna=False)]
-    runs = _labelled(pd.concat([results.runs.iloc[:0], *shown]), scale)
-    about = runs[["hash", "column", "method", "seed", "lr", "rate", *FACTORS]]
+    shown = [_shown(part) for _, part in results.runs.groupby(same, dropna=False)]
+    runs = _labelled(pd.concat([_shown(results.runs.iloc[:0]), *shown]), scale)
+    about = runs[["hash", "runs", "column", "method", "seed", "lr", "rate", *FACTORS]]
     epochs = results.epochs.sort_values(["hash", "epoch"])
     epochs = epochs.assign(r_op=100 * epochs["r_op_share"])
     lists = epochs.groupby("hash")[CURVES].agg(lambda values: [_brief(value) for value in values])
     return script_json(_records(about.merge(lists, on="hash")))
+
+
+def _shown(same: pd.DataFrame) -> pd.DataFrame:
+    """Of runs with the same settings those that a curve is the mean of, and their hashes."""
+    shown = fresh_or_first(same)
+    return shown.assign(runs=", ".join(shown["hash"].unique()))
 
 
 def _labelled(frame: pd.DataFrame, scale: DictConfig) -> pd.DataFrame:
@@ -219,7 +225,7 @@ def _lines(base: Any, y: str, title: str, channels: dict[str, Any], marked: bool
         alt.Tooltip(mean, title=title, format=".4~g"),
         *(alt.Tooltip("min(lr):Q", title="η"), alt.Tooltip("min(rate):Q", title="λ")),
         alt.Tooltip("distinct(seed):Q", title="seeds"),
-        alt.Tooltip("min(hash):N", title="run, or the first of them"),
+        alt.Tooltip("runs:N"),
     ]
     value = alt.Y(mean, title=title, scale=alt.Scale(zero=False))
     color, dash, shape = (channels[name] for name in ("color", "strokeDash", "shape"))
@@ -418,10 +424,10 @@ def _figure3(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
 
 
 def _zero_shot(frame: pd.DataFrame) -> Any:
-    shown = [fresh_or_first(part) for _, part in frame.groupby("model")]
-    frame = pd.concat([frame.iloc[:0], *shown]).assign(rate=math.nan)
+    shown = [_shown(part) for _, part in frame.groupby("model")]
+    frame = pd.concat([_shown(frame.iloc[:0]), *shown]).assign(rate=math.nan)
     frame["model"] = frame["model"].map(paper.model_name)
-    columns = ["model", "step", "test_top1", "lr", "rate", "seed", "hash"]
+    columns = ["model", "step", "test_top1", "lr", "rate", "seed", "runs"]
     x = alt.X("step:Q", title="λ_s: percent of the weights taken away")
     base = alt.Chart(_inline(frame[columns])).encode(x)
     channels = _series("model", sorted(frame["model"].unique()) or ["–"])

@@ -97,7 +97,7 @@ def _digits(values: pd.Series, count: int) -> list[str]:
 
 
 def _text(value: float, text: Callable[[float], str]) -> str:
-    """Nothing where there is no number, which DataTables sorts last."""
+    """Nothing where there is no number, so that the column still sorts as numbers."""
     return "" if math.isnan(value) else text(value)
 
 
