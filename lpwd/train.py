@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -131,7 +132,7 @@ def train(cfg: DictConfig, store: runs.Store, run: str) -> Training:
         unit="epoch",
         disable=None,  # off where nobody watches
     )
-    with stop_signals() as stop, mirror.open_run(cfg, store, run) as log, epochs:
+    with stop_signals() as stop, mirror.open_run(training, store, run) as log, epochs:
         while training.epoch <= cfg.scale.epochs and not training.diverged:
             row = train_epoch(training, lambda: save_and_stop(stop, checkpoint, training))
             log(row)
@@ -419,6 +420,7 @@ OUT_OF_MEMORY = (
 def run_once(cfg: DictConfig) -> str:
     """Train the run that `cfg` describes unless it is stored or in training; say which it was."""
     check(cfg)
+    mirror.check(cfg)
     container = OmegaConf.to_container(cfg, resolve=True)
     settings = runs.settings(cast(dict[str, Any], container))
     run, store = runs.run_id(settings), runs.Store(cfg.scale.name)
@@ -468,6 +470,8 @@ def main() -> None:
     """The command line: Hydra's, with errors of the user's told in one line."""
     if not CONFIGS.is_dir():
         sys.exit("error: the experiments run from a clone of the repository: configs/ is not here")
+    # Our files of submitit's and Ray's launchers are meant to be held against their schemas.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
     with one_line_errors(keys()):
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(task)()
 

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lpwd.claim import newest_claim
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 SMALL = "scale.images.train=64 scale.images.test=40 scale.zero_shot_images=5".split()
@@ -62,7 +64,8 @@ def claimant(results: Path, seconds: float = 60) -> int:
     work = results / "smoke" / "work"
     for _ in range(int(10 * seconds)):
         if list(work.glob("*/checkpoint.pt")):
-            (claim,) = work.glob("*/claim-*")
+            _, claim = newest_claim(next(work.glob("*/checkpoint.pt")).parent)
+            assert claim is not None
             return int(claim.read_text().split()[1])
         time.sleep(0.1)
     raise AssertionError("no run began to train")
