@@ -9,7 +9,7 @@ REPRODUCE = $(BIN)/python scripts/reproduce.py
 TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format plan forget clean-results pretrain notebooks test-report $(TARGETS)
+.PHONY: help setup demo test test-launchers lint format plan forget clean-results pretrain notebooks test-report $(TARGETS)
 
 help: ## Show what there is to make
 	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
@@ -57,6 +57,14 @@ test: setup lint ## Format, types and all tests; under ten minutes on two cores
 	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist loadfile --nbmake tests notebooks --ignore tests/browser
 test-report: setup ## The report in a real browser (chromium and chromium-driver)
 	$(BIN)/python -m pytest -rs tests/browser
+test-launchers: .venv/slurm/ready .venv/ray/ready ## Run submitit and Ray, each in an environment of its own
+	HF_HUB_OFFLINE=1 WANDB_MODE=offline .venv/slurm/bin/python -m pytest tests/launchers/test_submitit.py
+	HF_HUB_OFFLINE=1 WANDB_MODE=offline .venv/ray/bin/python -m pytest tests/launchers/test_ray.py
+.venv/slurm/ready .venv/ray/ready: .venv/%/ready: pyproject.toml
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/python -m pip install --quiet --upgrade pip
+	.venv/$*/bin/python -m pip install -e '.[experiments,$*]' pytest -c constraints.txt
+	@touch $@
 lint: setup ## ruff and basedpyright
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check

@@ -95,7 +95,8 @@ def test_a_job_that_is_ended_fails_and_leaves_its_checkpoint(number: int, tmp_pa
 def test_slurm_gets_one_array_for_a_sweep(local: Path, slurm: Path, tmp_path: Path) -> None:
     environment = {"PATH": f"{slurm}:{os.environ['PATH']}", "FAKE_SLURM": str(slurm)}
     options = ["hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=90"]
-    options += ["hydra.launcher.array_parallelism=2", "hydra.launcher.setup=['export FROM_SETUP=1']"]
+    options += ["hydra.launcher.array_parallelism=2"]
+    options += ["hydra.launcher.setup=['export FROM_SETUP=1']"]
     done = sweep("submitit_slurm", *SWEEP, *options, results=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert numbers(tmp_path) == numbers(local)
