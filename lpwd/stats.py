@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from lpwd.runs import Results
 
@@ -173,6 +172,8 @@ def interval(*groups: Sequence[float]) -> Interval:
     left out. Both ends are NaN unless each group has LEAST_SEEDS values. Why not the bootstrap: its
     percentile interval of three or five values covers far less than 95 %; t's covers it.
     """
+    from scipy.stats import t  # half a second to import
+
     data = [np.asarray([v for v in group if math.isfinite(v)], float) for group in groups]
     data = [group for group in data if len(group)]
     sizes = np.array([len(group) for group in data])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ def _count(part: str, wanted: int | None, available: int) -> int:
     return wanted
 
 
+@functools.cache
 def digits() -> Images:
     """scikit-learn's 1,797 digits: 8×8 greys of 0…16, drawn smoothly at 32×32 in RGB."""
     from PIL import Image
