@@ -9,7 +9,7 @@ REPRODUCE = $(BIN)/python scripts/reproduce.py
 TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-launchers lint format plan forget clean-results pretrain notebooks test-report $(TARGETS)
+.PHONY: help setup demo test bench test-launchers lint format plan forget clean-results pretrain notebooks test-report $(TARGETS)
 
 help: ## Show what there is to make
 	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
@@ -65,6 +65,8 @@ test-launchers: .venv/slurm/ready .venv/ray/ready ## Run submitit and Ray, each 
 	.venv/$*/bin/python -m pip install --quiet --upgrade pip
 	.venv/$*/bin/python -m pip install -e '.[experiments,$*]' pytest -c constraints.txt
 	@touch $@
+bench: setup ## Measure what things cost on this machine: results/bench/, docs/performance.md
+	$(BIN)/python scripts/bench.py
 lint: setup ## ruff and basedpyright
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
