@@ -253,6 +253,9 @@ def test_diverged_runs_are_told(partial: Page) -> None:
     assert partial.find("td", class_="diverged")
     svg = vl_convert.vegalite_to_svg(partial.spec("figure4"))
     assert f">{charts.DIVERGED}<" in svg
+    cells = re.findall(r'<path aria-label="[^"]*[:] div\.[^>]*>', svg)
+    fills = {fill for cell in cells for fill in re.findall(r'fill="([^"]+)"', cell)}
+    assert fills == {"#eeeeee"}
     (made,) = partial.find("section", id="made")
     assert re.search(r"[1-9]\d* of them diverged", made["text"])
 

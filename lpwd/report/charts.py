@@ -87,6 +87,7 @@ CONFIG: dict[str, Any] = {
     },
     "title": {"fontSize": 13, "anchor": "start", "fontWeight": "bold"},
     "view": {"stroke": None},
+    "scale": {"invalid": {"color": {"value": "#eeeeee"}}},  # cells without a number
 }
 WIDTH, HEIGHT = 380, 230
 CELL = 40
@@ -323,9 +324,8 @@ def _heatmap(
         *(alt.Tooltip("lr:Q", title="η"), alt.Tooltip("rate:Q", title="λ")),
         *(alt.Tooltip("text:N", title=title), alt.Tooltip("hash:N", title="run")),
     ]
-    fill = alt.when("isValid(datum.value)").then(color).otherwise(alt.value("#eeeeee"))
     cells = base.mark_rect(cursor="pointer", stroke="#fff", invalid="show").encode(
-        color=fill, tooltip=tooltip
+        color=color, tooltip=tooltip
     )
     ink = alt.when("datum.dark").then(alt.value("#fff")).otherwise(alt.value("#000"))
     numbers = base.mark_text(fontSize=11).encode(text="text:N", color=ink, tooltip=tooltip)
