@@ -148,3 +148,9 @@ def _first_use(model: Any) -> list[str]:
         torch.func.functional_call(model, state, (images,))
     unused = [name for name in parameters if name not in use.order]
     return [*use.order, *unused]
+
+
+if __name__ == "__main__":  # python -m lpwd.layers model=convnext_tiny
+    from lpwd.listing import main
+
+    main()

@@ -1,0 +1,105 @@
+"""Layers and rates of a model, parameter by parameter: what a decay will do before it does it.
+
+    python -m lpwd.layers model=convnext_tiny
+    python -m lpwd.layers model=swin_tiny optimizer=sgdm decay.normalize=params --by-layer
+
+The keys are those of a run: scale, model, optimizer, decay.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from lpwd.config import CONFIGS, check, keys, without_hydra
+from lpwd.errors import ConfigError, one_line_errors
+
+BY_LAYER = "--by-layer"
+
+
+def listing(cfg: DictConfig) -> pd.DataFrame:
+    """A row a parameter: parameter, shape, weights, layer, rate (λ_i), step (ηλ_i); shallow first.
+
+    `cfg` is a composed config; its pretrained weights are not needed. `frame.attrs` holds n, the
+    number of layers, η, and the mean of λ_i over weights. Raises ConfigError for what a run would
+    refuse, too.
+    """
+    from lpwd import models
+    from lpwd.layers import layer_index
+    from lpwd.train import make_decay, make_optimizer
+
+    check(cfg)
+    model = models.create(cfg.model, cfg.data.classes)
+    optimizer = make_optimizer(cfg, model)
+    decay = make_decay(cfg, optimizer, model)
+    lr = optimizer.param_groups[0]["lr"]
+    factor = lr if decay.coupled else 1.0
+    index, rates = layer_index(model, cfg.decay.layers), decay.rates
+    rows = [
+        {
+            "parameter": name,
+            "shape": "×".join(map(str, p.shape)),
+            "weights": p.numel(),
+            "layer": index[name],
+            "rate": rates[name],
+            "step": factor * rates[name],
+        }
+        for name, p in model.named_parameters()
+    ]
+    frame = pd.DataFrame(rows).sort_values("layer", kind="stable").reset_index(drop=True)
+    mean = (frame["weights"] * frame["rate"]).sum() / frame["weights"].sum()
+    frame.attrs.update(n=decay.layer_count, lr=lr, mean=float(mean))
+    return frame
+
+
+def by_layer(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same by layers: parameters and weights of each, with its λ_i and ηλ_i (the largest)."""
+    layers = frame.groupby("layer", sort=True).agg(
+        first=("parameter", "first"),
+        parameters=("parameter", "size"),
+        weights=("weights", "sum"),
+        rate=("rate", "max"),
+        step=("step", "max"),
+    )
+    layers.attrs.update(frame.attrs)
+    return layers.reset_index()
+
+
+def show(frame: pd.DataFrame, title: str) -> str:
+    """A listing as text, with what it comes to."""
+    n, lr, mean = frame.attrs["n"], frame.attrs["lr"], frame.attrs["mean"]
+    text = frame.assign(
+        layer=[f"{layer} of {n}" for layer in frame["layer"]],
+        rate=frame["rate"].map("{:.4g}".format),
+        step=frame["step"].map("{:.3g}".format),
+        weights=frame["weights"].map("{:,}".format),
+    )
+    names = {"rate": "λ_i", "step": "ηλ_i"}
+    return "\n".join(
+        [
+            title,
+            text.rename(columns=names).to_string(index=False),
+            f"{frame['weights'].sum():,} weights in {n} layers; η = {lr:g};"
+            f" the mean of λ_i over weights is {mean:.4g}",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    from lpwd import plan
+
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return
+    overrides = [argument for argument in arguments if argument != BY_LAYER]
+    with one_line_errors(keys()):
+        if not CONFIGS.is_dir():
+            raise ConfigError("configs/ is not here: run this from a clone of the repository")
+        cfg = without_hydra(plan.composed([*overrides, "model.pretrained=false"]))
+        frame = listing(cfg)
+    title = f"{cfg.model.name}, {cfg.optimizer.name}, {cfg.decay.method}"
+    print(show(by_layer(frame) if BY_LAYER in arguments else frame, title))

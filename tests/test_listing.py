@@ -1,0 +1,58 @@
+"""python -m lpwd.layers: what stands in the listing is what the decay does."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+from torch.optim import Adam
+
+import lpwd
+from lpwd import listing, models, plan
+from lpwd.config import without_hydra
+from lpwd.errors import ConfigError
+
+
+def listed(*overrides: str) -> tuple:
+    cfg = without_hydra(plan.composed(["scale=smoke", "model.pretrained=false", *overrides]))
+    return cfg, listing.listing(cfg)
+
+
+def test_rates_and_layers_are_the_decays() -> None:
+    cfg, frame = listed("model=swin_micro", "decay=lpwd", "decay.rate=0.3", "optimizer.lr=0.01")
+    model = models.create(cfg.model, 10)
+    decay = lpwd.WeightDecay(Adam(model.parameters(), lr=0.01), model, "lpwd", 0.3)
+    assert dict(zip(frame["parameter"], frame["rate"], strict=True)) == decay.rates
+    assert dict(zip(frame["parameter"], frame["layer"], strict=True)) == lpwd.layer_index(model)
+    assert frame["step"].tolist() == pytest.approx((0.01 * frame["rate"]).tolist())
+    assert frame["layer"].is_monotonic_increasing
+    assert frame["weights"].sum() == sum(p.numel() for p in model.parameters())
+
+
+def test_normalized_over_weights_the_mean_is_the_rate() -> None:
+    _, frame = listed("decay=lpwd", "decay.normalize=params", "decay.rate=0.3")
+    assert frame.attrs["mean"] == pytest.approx(0.3)
+
+
+def test_by_layer_adds_up() -> None:
+    _, frame = listed("decay=lpwd", "decay.exclude=[norm,bias]")
+    layers = listing.by_layer(frame)
+    assert layers["layer"].tolist() == list(range(1, frame.attrs["n"] + 1))
+    assert layers["weights"].sum() == frame["weights"].sum()
+    assert layers.attrs["mean"] == frame.attrs["mean"]
+
+
+def test_what_a_run_refuses_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"decay\.rate"):
+        listed("decay.rate=-1")
+
+
+def test_the_command() -> None:
+    command = [sys.executable, "-m", "lpwd.layers", "scale=smoke", "decay=lpwd", "--by-layer"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "8 of 8" in done.stdout
+    assert "ηλ_i" in done.stdout
+    wrong = subprocess.run([*command, "model=swin"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "model=swin is unknown; did you mean" in wrong.stderr
