@@ -1,0 +1,79 @@
+"""Write docs/api.md from the docstrings of what users call.
+
+python scripts/api.py
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import lpwd
+from lpwd import figures, listing, opposing, runs, stats, tables
+from lpwd.config import ROOT
+
+PAGE = ROOT / "docs" / "api.md"
+
+LIBRARY = [lpwd.WeightDecay, lpwd.OpposingRate, opposing.Opposing, lpwd.layer_index]
+RESULTS = [
+    *(runs.load, runs.main_grid, tables.data, figures.data),
+    *(stats.paper_statistic, stats.held_out, stats.interval, listing.listing),
+]
+
+HEAD = """# API
+
+Written from the docstrings by `python scripts/api.py`; a test keeps it so.
+
+## The library
+
+It needs torch alone: `import lpwd`.
+"""
+
+EXPERIMENTS = """## Stored results, in a notebook
+
+From a clone, with the experiments' packages (`make setup`).
+"""
+
+
+def page() -> str:
+    parts = [HEAD, *map(entry, LIBRARY), EXPERIMENTS, *map(entry, RESULTS)]
+    return "\n".join(parts)
+
+
+def entry(thing: Any) -> str:
+    """A class with its public methods, or a function."""
+    module = thing.__module__.partition(".")[2]
+    name = thing.__name__ if thing in (getattr(lpwd, n) for n in lpwd.__all__) else ""
+    title = f"lpwd.{name or f'{module}.{thing.__name__}'}"
+    parts = [f"### {title}\n", block(thing)]
+    if inspect.isclass(thing):
+        parts += [f"#### .{name}\n\n{block(member)}" for name, member in members(thing)]
+    return "\n".join(parts)
+
+
+def members(cls: type) -> Iterator[tuple[str, Any]]:
+    """What the class itself defines and explains for users, in its own order."""
+    for name, member in vars(cls).items():
+        explained = inspect.isfunction(member) or isinstance(member, property)
+        if not name.startswith("_") and explained and member.__doc__:
+            yield name, member
+
+
+def block(thing: Any) -> str:
+    """Signature and docstring as they stand in the code."""
+    signature = ""
+    if not isinstance(thing, property):
+        signature = f"{thing.__name__}{without_types(inspect.signature(thing))}\n\n"
+    return f"```text\n{signature}{inspect.getdoc(thing)}\n```\n"
+
+
+def without_types(signature: inspect.Signature) -> inspect.Signature:
+    """Names and defaults: the types stand in the text, where they matter."""
+    empty = inspect.Parameter.empty
+    bare = [p.replace(annotation=empty) for p in signature.parameters.values() if p.name != "self"]
+    return signature.replace(parameters=bare, return_annotation=empty)
+
+
+if __name__ == "__main__":
+    runs.write_whole(PAGE, page().encode())
