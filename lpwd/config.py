@@ -6,21 +6,33 @@ Hydra composes the YAML of configs/; `check` holds the result against the datacl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lpwd.decay import EXCLUDE, METHODS, NORMALIZE, PROFILES, check_choice
 from lpwd.errors import ConfigError
-from lpwd.layers import LAYERS
+from lpwd.layers import LAYERS, did_you_mean
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
-SCALES = tuple(sorted(path.stem for path in (CONFIGS / "scale").glob("*.yaml")))
+
+
+def names_in(group: str) -> tuple[str, ...]:
+    """The configs of a group, as in configs/<group>/<name>.yaml."""
+    return tuple(sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml")))
+
+
+SCALES = names_in("scale")
 
 
 @dataclass
@@ -120,6 +132,8 @@ class Config:
 
 
 CHOICES = {
+    "scale.name": SCALES,
+    "model.name": names_in("model"),  # tables compare a run with the config of its model's name
     "optimizer.name": ("adam", "sgdm"),
     "decay.method": METHODS,
     "decay.profile": PROFILES,
@@ -155,6 +169,26 @@ AT_LEAST = {
     "decay.rate_factor": 0,
 }
 
+#: What no machine bears; other whole numbers end where runs.csv and torch's do.
+AT_MOST = {"machine.threads": 1024, "machine.loader_workers": 256, "machine.runs_per_gpu": 64}
+LARGEST = 2**31 - 1
+
+#: What each optimizer cannot do without.
+OPTIMIZER_KEYS = {"adam": ("betas", "eps"), "sgdm": ("momentum",)}
+
+#: The types of the dataclasses above in a user's words.
+IN_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list[Any]: "a list, as in [a,b]",
+    list[str]: "a list of names, as in [a,b]",
+    list[float]: "a list of numbers, as in [0.5,0.4]",
+    dict[str, Any]: "keys and values, as in {a: 1}",
+    dict[str, dict[str, float]]: "{adam: {lr: …, rate: …}, sgdm: {lr: …, rate: …}}, all numbers",
+}
+
 
 def without_hydra(cfg: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
@@ -162,18 +196,12 @@ def without_hydra(cfg: DictConfig) -> DictConfig:
 
 def keys() -> list[str]:
     """Every config key, for the nearest name to a misspelt one."""
-    plain: Any = OmegaConf.to_container(OmegaConf.structured(Config))
-    return [key for key, _ in _flatten(plain)]
+    return [*_hints(Config)]
 
 
 def check(cfg: DictConfig) -> None:
     """Hold a composed config against its types, choices and bounds; raises ConfigError."""
-    try:
-        typed = OmegaConf.merge(OmegaConf.structured(Config), without_hydra(cfg))
-        plain: Any = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "the config"
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from None
+    plain = _typed(cfg)
     values = dict(_flatten(plain))
     for key, known in CHOICES.items():
         if values[key] is not None:
@@ -184,12 +212,85 @@ def check(cfg: DictConfig) -> None:
         value = values[key]
         if value is not None and not (math.isfinite(value) and value >= least):
             raise ConfigError(f"{key}={value} must be a finite number of at least {least}")
+        most = AT_MOST.get(key, LARGEST)
+        if isinstance(value, int) and value > most:
+            raise ConfigError(f"{key}={value} must be at most {most}")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device := plain["machine"]["device"]):
+        raise ConfigError(f"machine.device={device} must be auto, cpu, cuda or cuda:<number>")
     _check_optimizer(plain)
-    _check_data_root(plain["data"])
+    _check_data(plain["data"])
+
+
+def check_groups(arguments: Iterable[str]) -> None:
+    """Raise ConfigError where a command line gives a config group something that is no name."""
+    texts = [argument for argument in arguments if not argument.startswith("-")]
+    for override in OverridesParser.create().parse_overrides(texts):
+        value: Any = override.value()
+        values = value.list if isinstance(value, ChoiceSweep) else [value]
+        key = override.key_or_group
+        for value in values if (CONFIGS / key).is_dir() else ():
+            if not isinstance(value, str | list):  # what Hydra itself ends in a traceback
+                _reworded(check_choice, key, value, names_in(key))
+
+
+def _typed(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values of the types that the dataclasses above say."""
+    own = without_hydra(cfg)
+    raw: Any = OmegaConf.to_container(own)
+    for key, hint in _hints(Config).items():
+        if is_dataclass(hint) and not isinstance(_at(raw, key), dict):
+            raise ConfigError(f"{key}={_at(raw, key)} must be keys and values, as in configs/")
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(Config), own)
+        plain: Any = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        full_key = getattr(error, "full_key", None) or "the config"
+        key = next((key for key in (full_key, *_parents(full_key)) if key in _hints(Config)), None)
+        if key is None:
+            fault = str(error).partition("\n")[0]
+            raise ConfigError(f"{full_key}: {fault}{did_you_mean(full_key, keys())}") from None
+        raise ConfigError(f"{key}={_at(raw, key)} must be {_in_words(key)}") from None
+    return plain
+
+
+@cache
+def _hints(schema: type, prefix: str = "") -> dict[str, Any]:
+    """Every config key and its type."""
+    hints: dict[str, Any] = {}
+    for name, hint in get_type_hints(schema).items():
+        hints[f"{prefix}{name}"] = hint
+        if is_dataclass(hint):
+            hints |= _hints(hint, f"{prefix}{name}.")  # pyright: ignore[reportArgumentType]
+    return hints
+
+
+def _in_words(key: str) -> str:
+    hint = _hints(Config)[key]
+    plain = next(iter(set(get_args(hint)) - {NoneType}), hint) if _nullable(hint) else hint
+    return IN_WORDS[plain] + (" or null" if _nullable(hint) else "")
+
+
+def _nullable(hint: Any) -> bool:
+    return NoneType in get_args(hint)
+
+
+def _parents(key: str) -> list[str]:
+    """a.b[0].c: a.b[0], a.b, a."""
+    ends = [match.start() for match in re.finditer(r"[.\[]", key)]
+    return [key[:end] for end in reversed(ends)]
+
+
+def _at(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
 
 
 def _check_optimizer(plain: dict[str, Any]) -> None:
     name, base = plain["optimizer"]["name"], plain["scale"]["base"]
+    for key in OPTIMIZER_KEYS[name]:
+        if plain["optimizer"][key] is None:
+            raise ConfigError(f"optimizer.{key}: {name} needs one; choose it by optimizer={name}")
     if set(base.get(name, ())) != {"lr", "rate"}:
         raise ConfigError(f"scale.base.{name} must hold the base rates lr and rate")
     for key, value in base[name].items():
@@ -198,15 +299,34 @@ def _check_optimizer(plain: dict[str, Any]) -> None:
     betas = plain["optimizer"]["betas"]
     if betas is not None and not (len(betas) == 2 and all(0 <= beta < 1 for beta in betas)):
         raise ConfigError(f"optimizer.betas={betas} must be two numbers from 0 to below 1")
+    for key, factor, of in (
+        ("optimizer.lr_factor", plain["optimizer"]["lr_factor"], base[name]["lr"]),
+        ("decay.rate_factor", plain["decay"]["rate_factor"], base[name]["rate"]),
+    ):
+        if not math.isfinite(factor * of):
+            raise ConfigError(f"{key}={factor} times the scale's base {of} is too large a number")
 
 
-def _check_data_root(data: dict[str, Any]) -> None:
-    """A folder that somebody named must be there; the default one may be made by a download."""
-    if data["name"] != "digits" and data["root"] != "data" and not Path(data["root"]).is_dir():
+def _check_data(data: dict[str, Any]) -> None:
+    for key in ("mean", "std"):
+        if len(data[key]) != 3 or not all(map(math.isfinite, data[key])):
+            raise ConfigError(f"data.{key}={data[key]} must be three finite numbers, one a colour")
+    if min(data["std"]) <= 0:
+        raise ConfigError(f"data.std={data['std']} must be three numbers above 0")
+    # A folder that somebody named must be there; the default one may be made by a download.
+    if data["name"] != "digits" and data["root"] != "data" and not is_folder(data["root"]):
         raise ConfigError(
             f"data.root={data['root']} (or LPWD_DATA) does not exist; name the folder that holds"
             " the data, or leave it out to download them (docs/data.md)"
         )
+
+
+def is_folder(name: str) -> bool:
+    """Is there such a folder? No name at all, as one too long, is no reason to fail."""
+    try:
+        return Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError):
+        return False
 
 
 def _reworded(function: Any, *args: Any) -> None:

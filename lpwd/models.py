@@ -1,20 +1,23 @@
-"""timm models by their config: from the hub's weights, a local file's, or from scratch."""
+"""timm models by their config: from the hub's weights, a local file's, or from scratch.
+
+timm takes two seconds to import: that is left to those who make a model.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import timm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lpwd import hub
-from lpwd.errors import ConfigError
+from lpwd.errors import ConfigError, is_out_of_memory
 from lpwd.layers import did_you_mean
 
 ROOT = Path(__file__).resolve().parents[1]  # of the clone: relative weights are found from here
@@ -30,12 +33,19 @@ def create(model: DictConfig, classes: int) -> nn.Module:
         ConfigError: the arch or its kwargs are unknown; the weights are not there, cannot be
             downloaded, or hold other tensors than the model's.
     """
+    import timm
+
     check_arch(model.arch)
     kwargs: dict[str, Any] = OmegaConf.to_container(model.kwargs)  # pyright: ignore
     try:
         net = timm.create_model(model.arch, pretrained=False, num_classes=classes, **kwargs)
-    except TypeError as error:
-        raise ConfigError(f"model.kwargs do not fit {model.arch}: {error}") from None
+    except Exception as error:  # timm's models do not check what they are given
+        if is_out_of_memory(error):
+            raise
+        fault = str(error).partition("\n")[0] or type(error).__name__
+        raise ConfigError(
+            f"model.kwargs do not fit {model.arch}: {fault}; configs/model/ has some that do"
+        ) from None
     file = weights_file(model)
     if file is not None:
         load_weights(net, file)
@@ -44,6 +54,8 @@ def create(model: DictConfig, classes: int) -> nn.Module:
 
 def check_arch(arch: str) -> None:
     """Raises ConfigError, with the nearest names, if timm has no such model or no such weights."""
+    import timm
+
     name, _, tag = arch.partition(".")
     if not timm.is_model(name):
         raise ConfigError(f"model.arch={arch} is unknown{did_you_mean(name, timm.list_models())}")
@@ -66,6 +78,8 @@ def weights_file(model: Mapping[str, Any]) -> Path | None:
         return _resolve(local)
     if model["pretrained"] is False:
         return None
+    import timm
+
     arch = model["arch"]
     cfg = timm.get_pretrained_cfg(arch)
     if cfg is None or not cfg.hf_hub_id:
@@ -94,6 +108,8 @@ def weights_id(model: Mapping[str, Any]) -> str:
         return _file_id(path, stat.st_mtime_ns, stat.st_size)
     if model["pretrained"] is False:
         return "scratch"
+    import timm
+
     check_arch(model["arch"])
     cfg = timm.get_pretrained_cfg(model["arch"])
     return f"{cfg.architecture}.{cfg.tag}" if cfg and cfg.tag else model["arch"]
@@ -108,6 +124,8 @@ def load_weights(net: nn.Module, file: Path) -> None:
     Raises:
         ConfigError: the file is damaged, or its tensors are not the model's.
     """
+    import timm
+
     try:
         state = timm.models.load_state_dict(str(file))
         adapt = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
@@ -138,13 +156,14 @@ def _local_weights(model: Mapping[str, Any]) -> str | None:
 
 
 def _resolve(name: str) -> Path:
-    path = Path(name).expanduser()
-    for candidate in (path, ROOT / path):
-        if candidate.is_file():
-            return candidate.resolve()
+    with suppress(OSError, RuntimeError):  # what cannot be a file's name is none
+        path = Path(name).expanduser()
+        for candidate in (path, ROOT / path):
+            if candidate.is_file():
+                return candidate.resolve()
     raise ConfigError(
-        f"there is no weights file {name}; give its path as model.pretrained, or use"
-        f" model.pretrained=false; scripts/pretrain.py makes those of the micro models"
+        f"there is no weights file {name}; give its path as model.pretrained (or model.weights), or"
+        f" use model.pretrained=false; scripts/pretrain.py makes those of the micro models"
     )
 
 

@@ -26,7 +26,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from lpwd import runs, stats
-from lpwd.config import keys, without_hydra
+from lpwd.config import check, keys, without_hydra
 from lpwd.decay import check_choice
 from lpwd.errors import ConfigError
 from lpwd.layers import did_you_mean
@@ -116,11 +116,15 @@ class Expander:
         yield from (list(overrides) for overrides in product(*values.values()))
 
     def _job(self, overrides: Sequence[str]) -> Job:
-        config = self._config(overrides)
-        settings = runs.settings(config)
+        config = self.config(overrides)
+        try:
+            settings = runs.settings(config)
+        except (AttributeError, KeyError, TypeError):
+            check(OmegaConf.create(config))  # tells what is wrong with it
+            raise
         return Job(tuple(overrides), runs.run_id(settings), settings)
 
-    def _config(self, overrides: Sequence[str]) -> dict[str, Any]:
+    def config(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The composed config of a job, as plain values."""
         of_groups = tuple(o for o in overrides if o.partition("=")[0].lstrip("+") in self.groups)
         of_values = [o for o in overrides if o not in of_groups]
@@ -192,7 +196,7 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     *parents, leaf = key.split(".")
     node = config
     for parent in parents:
-        node = node.get(parent, {})
-    if leaf not in node:
+        node = node.get(parent) or {} if isinstance(node, dict) else {}
+    if not isinstance(node, dict) or leaf not in node:
         raise ConfigError(f"there is no config key {key}{did_you_mean(key, keys())}")
     node[leaf] = value

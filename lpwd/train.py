@@ -37,7 +37,7 @@ import lpwd
 from lpwd import data, mirror, models, runs, stats
 from lpwd.checkpoint import Checkpoint
 from lpwd.claim import Claim
-from lpwd.config import CONFIGS, check, keys
+from lpwd.config import CONFIGS, check, check_groups, keys
 from lpwd.data.loaders import AlbumentationsLoader, DeviceLoader, build_augment, device_batches
 from lpwd.errors import CannotWrite, ConfigError, is_out_of_memory, one_line_errors
 
@@ -361,7 +361,7 @@ def make_decay(
             exclude=decay.exclude,
         )
     except ValueError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(f"decay.rate, optimizer.lr: {error}") from None
 
 
 def cpu_name() -> str:
@@ -449,7 +449,7 @@ def describe(record: runs.Record | None, store: runs.Store) -> str:
     assert record is not None
     s, where = record["summary"], store.runs / record["hash"]
     if s["status"] == "diverged":
-        return f"{record['hash']} diverged in epoch {s['diverged_epoch']}; stored in {where}"
+        return f"{record['hash']} diverged at epoch {s['diverged_epoch']}; stored in {where}"
     return (
         f"{record['hash']} test top-1 {s['best_mean']:.2f} ± {s['best_std']:.2f} (mean of the best"
         f" {s['best_k']} epochs), last {s['final_top1']:.2f}; stored in {where}"
@@ -473,6 +473,7 @@ def main() -> None:
     # Our files of submitit's and Ray's launchers are meant to be held against their schemas.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
     with one_line_errors(keys()):
+        check_groups(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(task)()
 
 

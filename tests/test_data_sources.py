@@ -94,9 +94,12 @@ def python2(batch):
     )
 
 
+CLASSES = {"digits": 10, "cifar100": 100}
+
+
 def load(root, name="cifar10", **images):
     wanted = {"train": None, "heldout": 0, "test": None, **images}
-    cfg = OmegaConf.create({"name": name, "root": str(root), "classes": 3})
+    cfg = OmegaConf.create({"name": name, "root": str(root), "classes": CLASSES.get(name, 3)})
     return data.load(cfg, OmegaConf.create(wanted))
 
 

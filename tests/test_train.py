@@ -172,7 +172,7 @@ def test_compiled_equals_plain(store: runs.Store) -> None:
         (["decay.rate=-1"], "decay.rate=-1"),
         (["decay.rate=nan"], "decay.rate=nan"),
         (["optimizer.lr=inf"], "optimizer.lr=inf"),
-        (["decay.rate=abc"], "decay.rate: Value 'abc'"),
+        (["decay.rate=abc"], "decay.rate=abc must be a number or null"),
         (["decay.method=lpdw"], "did you mean 'lpwd'"),
         (["decay.profile=linar"], "did you mean 'linear'"),
         (["decay.exclude=[biases]"], "did you mean 'bias'"),

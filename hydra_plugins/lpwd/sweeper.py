@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 #: How often a sweep looks whether runs that others train are done.
 POLL_SECONDS = 2.0
@@ -58,19 +58,25 @@ class StoreSweeper(Sweeper):
             raise ConfigError("scale: one sweep is of one scale; give each its own command")
         store, grids = Store(self.config.scale.name), sweeps.grids_of(self.grids)
         plain = (job for grid in grids for job in expander.plain(grid, self.seeds))
-        returns = self._launch(store, sweeps.unique(plain))
+        returns = self._launch(store, expander, sweeps.unique(plain))
         results = store.collect()
         chosen = (job for grid in grids for job in expander.chosen(grid, results, self.seeds))
-        returns += self._launch(store, sweeps.unique(chosen), first=len(returns))
+        returns += self._launch(store, expander, sweeps.unique(chosen), first=len(returns))
         store.collect()
         return returns
 
-    def _launch(self, store: Any, jobs: Sequence[Any], first: int = 0) -> list[JobReturn]:
+    def _launch(
+        self, store: Any, expander: Any, jobs: Sequence[Any], first: int = 0
+    ) -> list[JobReturn]:
         """Train what is not stored; ends when all of it is, here or elsewhere, or has failed."""
+        from lpwd.config import check
+
         if not jobs:
             return []
-        store.tidy()
         missing = _missing(store, jobs)
+        for job in missing:
+            check(OmegaConf.create(expander.config(job.overrides)))
+        store.tidy()
         print(f"{len(jobs)} runs at scale {store.scale}: {len(jobs) - len(missing)} stored")
         returns: list[JobReturn] = []
         failed: dict[Any, str] = {}

@@ -40,6 +40,9 @@ def load(data: DictConfig, images: DictConfig) -> Dataset:
     else:
         known = ", ".join(["digits", "cifar10", "cifar100"])
         raise ConfigError(f"data.name={data.name} is unknown; known are {known}")
+    classes = int(rest.labels.max()) + 1
+    if data.classes != classes:
+        raise ConfigError(f"data.classes={data.classes}: {data.name} has {classes}; leave it out")
     total = len(rest.labels)
     heldout = _count("heldout", images.heldout or 0, total)
     train = _count("train", images.train, total - heldout)

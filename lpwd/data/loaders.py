@@ -57,7 +57,7 @@ class Transform:
             with warnings.catch_warnings():  # albumentations only warns of unknown arguments
                 warnings.filterwarnings("error", message="Argument", category=UserWarning)
                 return cls(**nested)
-        except (TypeError, ValueError, UserWarning) as error:
+        except Exception as error:  # each transform checks its arguments in its own way
             fault = str(error).partition("\n")[0]
             raise ConfigError(f"data.augment: {PREFIX}{self.name}: {fault}") from None
 
@@ -143,6 +143,10 @@ class DeviceLoader(Loader):
     def __init__(self, images: Images, *, augment: Sequence[Transform], **common: Any) -> None:
         super().__init__(images, augment=augment, **common)
         self.flips = [_flip(transform, self.AXES) for transform in augment]
+        if len({axis for axis, _ in self.flips}) < len(self.flips):
+            raise ConfigError(
+                "data.augment names a flip twice; leave one out, or use scale.loader=albumentations"
+            )
         self.pixels = _to(self.device, images.pixels)
         self.labels = _to(self.device, images.labels)
         for axis, _ in self.flips:  # each doubles the copies: the flipped follow the unflipped
