@@ -20,11 +20,12 @@ from lpwd import runs, sweeps
 from lpwd.claim import is_alive, newest_claim
 from lpwd.config import CONFIGS
 
-#: The targets, and whether there is an experiment to train; Table 2 is the configs' own.
-EXPERIMENTS = {
+#: The paper's targets, and whether there is an experiment to train; Table 2 is the configs' own.
+PAPER = {
     **{"table1": True, "table2": False, "table3": True},
     **{f"figure{n}": True for n in range(1, 6)},
 }
+EXPERIMENTS = {**PAPER, "controls": True}
 
 
 @dataclass
@@ -61,33 +62,37 @@ def composed(arguments: Sequence[str], *hydra_overrides: str) -> DictConfig:
 
 
 def table(scale: str, seeds: int = 0) -> pd.DataFrame:
-    """A row a target: runs needed, of those shared with the rows above, stored, running, left."""
+    """A row a target: runs needed, of those shared with the rows above, stored, running, left.
+
+    `all` are the paper's; the controls come after it.
+    """
     store = runs.Store(scale)
     results, stored = store.collect(), store.stored()
     seen: set[str] = set()
-    rows = []
+    rows = {}
     for target in EXPERIMENTS:
         need = needs(target, scale, seeds, results)
         names = {job.run for job in need.jobs}
         left = [job for job in need.jobs if job.run not in stored]
         new = [job.settings for job in left if job.run not in seen] + need.waiting
-        rows.append(
-            {
-                "target": target,
-                "needed": len(names) + len(need.waiting),
-                "shared": len(names & seen),
-                "stored": len(names & stored),
-                "running": sum(_in_training(store, job.run) for job in left),
-                "left": len(new),
-                "hours": sum(seconds_of(settings, scale, results.runs) for settings in new) / 3600,
-            }
-        )
+        rows[target] = {
+            "needed": len(names) + len(need.waiting),
+            "shared": len(names & seen),
+            "stored": len(names & stored),
+            "running": sum(_in_training(store, job.run) for job in left),
+            "left": len(new),
+            "hours": sum(seconds_of(settings, scale, results.runs) for settings in new) / 3600,
+        }
         seen |= names
-    total = {key: sum(row[key] for row in rows) for key in ("stored", "running", "left", "hours")}
-    unique = {"needed": sum(row["needed"] - row["shared"] for row in rows), "shared": 0}
-    stored_total = {"stored": len(seen & stored)}
-    rows.append({"target": "all", **unique, **total, **stored_total})
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    of_paper = frame.loc[list(PAPER)]
+    total = of_paper.sum()
+    total["needed"] -= total["shared"]
+    total["stored"] = total["needed"] - total["left"]
+    total["shared"] = 0
+    total = total.to_frame("all").T.astype(frame.dtypes.to_dict())
+    ordered = pd.concat([of_paper, total, frame.drop(index=list(PAPER))])
+    return ordered.rename_axis("target").reset_index()
 
 
 def _in_training(store: runs.Store, run: str) -> bool:

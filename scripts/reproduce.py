@@ -16,13 +16,14 @@ from pathlib import Path
 
 import torch
 
-from lpwd import claims, figures, plan, report, runs, tables
+from lpwd import claims, controls, figures, plan, report, runs, tables
 from lpwd.config import ROOT, SCALES, scale_config
 from lpwd.decay import check_choice
 from lpwd.errors import ConfigError, one_line_errors
 
-DRAWINGS = (*plan.EXPERIMENTS, "claims", "report")
-COMMANDS = (*DRAWINGS, "all", "demo", "plan", "forget", "clean-results")
+DRAWINGS = (*plan.PAPER, "claims", "report")
+MODULES = (tables, figures, claims, controls, report)
+COMMANDS = (*DRAWINGS, "controls", "all", "demo", "plan", "forget", "clean-results")
 
 
 def main() -> None:
@@ -87,11 +88,13 @@ def stored_runs(target: str, scale: str, seeds: int) -> int:
 
 def draw(targets: Sequence[str], scale: str) -> None:
     """Write each target's files from what is stored, gaps included."""
-    results = runs.main_grid(runs.load(scale), scale)
+    every = runs.load(scale)
+    results = runs.main_grid(every, scale)
     folder = runs.results_dir(scale)
     for target in targets:
-        module = next(m for m in (tables, figures, claims, report) if target in m.DRAWINGS)
-        for path in module.draw(target, results, scale_config(scale), folder):
+        module = next(m for m in MODULES if target in m.DRAWINGS)
+        drawn = every if module is controls else results
+        for path in module.draw(target, drawn, scale_config(scale), folder):
             print(f"wrote {shown(path)}")
 
 
@@ -103,7 +106,7 @@ def show_plan(scale: str, seeds: int) -> int:
     print(f"scale {scale}, {seeds} fresh seeds; {workers} runs at a time on this machine\n")
     hours = frame.assign(hours=(frame["hours"] / workers).map("{:.2f}".format))
     print(hours.to_string(index=False))
-    left = int(frame["left"].iloc[-1])
+    left = int(frame.set_index("target")["left"]["all"])
     print(f"\nroom on disk for what is left: {plan.disk_bytes(scale, left, workers) / 1e9:.2f} GB")
     return 0
 
@@ -112,7 +115,7 @@ def default_scale() -> str:
     """`paper` where there is a GPU; elsewhere the user is told what it would take, and asked."""
     if torch.cuda.is_available():
         return "paper"
-    hours = plan.table("paper")["hours"].iloc[-1]
+    hours = float(plan.table("paper").set_index("target")["hours"]["all"])
     raise ConfigError(
         f"which SCALE? Without a GPU, `paper` would take about {hours / 24:,.0f} days of one"
         " processor here; SCALE=smoke takes minutes and SCALE=mini hours, as in"
