@@ -39,13 +39,20 @@ class Mirrored(Protocol):
 
 def check(cfg: DictConfig) -> None:
     """Raise ConfigError if wandb.mode=online has no key to go by."""
-    if cfg.wandb.mode == "online":
-        import wandb
+    if cfg.wandb.mode != "online":
+        return
+    os.environ["WANDB_MODE"] = "online"  # what the config says, whatever the shell says
+    _quiet()
+    import wandb
 
-        if not wandb.api.api_key:
-            raise ConfigError(
-                "wandb.mode=online needs a key: run `wandb login`, or use wandb.mode=offline"
-            )
+    if not wandb.login(prompt=False, verify=False):
+        raise ConfigError(
+            "wandb.mode=online needs a key: run `wandb login`, or use wandb.mode=offline"
+        )
+
+
+def _quiet() -> None:
+    os.environ.setdefault("WANDB_SILENT", "true")
 
 
 @contextmanager
@@ -81,9 +88,9 @@ def open_run(training: Mirrored, store: runs.Store, run: str) -> Iterator[Callab
 
 def _init(training: Mirrored, store: runs.Store, run: str) -> Any:
     """wandb's run; an offline one where the server is not to be had, None where neither is."""
+    _quiet()
     import wandb
 
-    os.environ.setdefault("WANDB_SILENT", "true")
     wanted = training.cfg.wandb
     settings = wandb.Settings(init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS)
     options: dict[str, Any] = {

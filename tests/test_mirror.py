@@ -34,7 +34,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[runs.Stor
     """A store of its own, and wandb as it is on a machine without a key."""
     monkeypatch.setenv("LPWD_RESULTS", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for variable in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path.parent / "wandb-config"))
+    monkeypatch.setenv("WANDB_MODE", "offline")  # wandb.mode decides, not this
+    for variable in ("WANDB_API_KEY", "WANDB_BASE_URL"):
         monkeypatch.delenv(variable, raising=False)
     import wandb
 
@@ -133,6 +135,7 @@ def test_a_resumed_run_is_mirrored_whole(store: runs.Store) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    time.sleep(1.1)  # wandb names a run's folder by the second
     with mirror.open_run(training, store, "resumed") as log:
         for _ in range(2):
             log(lpwd.train.train_epoch(training, lambda: None))
