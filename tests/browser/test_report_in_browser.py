@@ -16,6 +16,7 @@ from lpwd.config import scale_config
 from lpwd.runs import Results
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is lacking: make setup")
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
@@ -83,7 +84,9 @@ def load(browser: Any, page: Path, size: tuple[int, int] = DESKTOP) -> None:
 
 
 def wait(browser: Any, condition: Any) -> Any:
-    return WebDriverWait(browser, 30, poll_frequency=0.1).until(condition)
+    """Until it holds; an element that is drawn anew meanwhile is looked for again."""
+    passing = [StaleElementReferenceException]
+    return WebDriverWait(browser, 30, 0.1, ignored_exceptions=passing).until(condition)
 
 
 @pytest.fixture
