@@ -1,0 +1,63 @@
+"""The benchmarks measure and tell; what they measure is no business of a test."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+import bench
+
+ROWS = [
+    bench.Row("a", "x", "y", 1.0, "≤ 1.05", 0.9, 1.1),
+    bench.Row("b", "x", "y", 1.2, "≥ 1.3"),
+    bench.Row("c", "x", "y", 3.0, ""),
+]
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(ROWS).assign(met=[row.met for row in ROWS], device="here")
+
+
+def test_a_target_is_met_or_not() -> None:
+    assert [row.met for row in ROWS] == [True, False, None]
+
+
+def test_one_is_as_fast_as_itself() -> None:
+    row = bench.side_by_side("w", "c", "a", "", lambda: sum(range(9999)), lambda: None, turns=5)
+    assert row.ratio == pytest.approx(row.ours / row.theirs)
+    assert row.ratio > 1
+    assert bench.side_by_side("w", "c", "a", "", int, int, turns=5, speed=True).ratio > 0
+
+
+def test_page_and_files_hold_every_row(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    monkeypatch.setattr(bench, "PAGE", page)
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    bench.write(frame)
+    bench.write(frame)  # again, over what it wrote
+    text = page.read_text()
+    assert "| a | x | y | 1 | 0.9 … 1.1 | ≤ 1.05 | ✓ |" in text
+    assert "| b | x | y | 1.2 |  | ≥ 1.3 | **no** |" in text
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert pd.read_csv(tmp_path / "bench.csv")["ratio"].tolist() == [1.0, 1.2, 3.0]
+    assert (tmp_path / "bench.png").stat().st_size > 1000
+
+
+def test_the_command() -> None:
+    command = [sys.executable, "scripts/bench.py"]
+    done = subprocess.run([*command, "start"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| starting a run | seconds, " in done.stdout
+    wrong = subprocess.run([*command, "stat"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert "no bench is called stat" in wrong.stderr
