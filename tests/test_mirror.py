@@ -40,11 +40,15 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[runs.Stor
         monkeypatch.delenv(variable, raising=False)
     import wandb
 
+    wandb.teardown()  # what it read before
     yield runs.Store("smoke")
     wandb.teardown()
 
 
 def offline_runs(store: runs.Store) -> list[Path]:
+    import wandb
+
+    wandb.teardown()  # its service closes a run's file a moment after the run's end
     return sorted((store.root / "wandb").glob("offline-run-*/*.wandb"))
 
 
