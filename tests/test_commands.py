@@ -127,19 +127,22 @@ def test_one_run_and_its_second_call(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_a_checkpoint_and_the_sweep_goes_on_from_it(tmp_path: Path) -> None:
     args = [sys.executable, "-m", "lpwd.train", "-m", "scale=smoke", "decay=lpwd", "seed=0,1"]
-    args += ["scale.epochs=400", "scale.images.train=64", "scale.images.test=40"]
+    args += ["scale.epochs=4000", "scale.images.train=64", "scale.images.test=40"]
+    args += ["machine.checkpoint_minutes=0"]
     environment = {**os.environ, "LPWD_RESULTS": str(tmp_path)}
     sweep = subprocess.Popen(args, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE)
     claims = tmp_path / "smoke" / "work"
     for _ in range(600):
-        if len(list(claims.glob("*/claim-*"))) == 2:
+        if len(list(claims.glob("*/checkpoint.pt"))) == 2:
             break
         time.sleep(0.1)
-    time.sleep(4)  # into the training
+    asked = time.time()
     sweep.send_signal(signal.SIGINT)
     _, errors = sweep.communicate(timeout=25)
     assert sweep.returncode == 130, errors.decode()
-    assert len(list(claims.glob("*/checkpoint.pt"))) == 2
+    left = list(claims.glob("*/checkpoint.pt"))
+    assert len(left) == 2
+    assert all(path.stat().st_mtime > asked for path in left)
     assert not list(claims.glob("*/claim-*"))
     assert not list((tmp_path / "smoke" / "runs").glob("*"))
 
