@@ -91,7 +91,7 @@ def decide(measured: Measured, always: bool) -> Decision:
     elif len(by_cell) < measured.expected:
         verdict, reason = INCONCLUSIVE, "runs are missing"
     elif not enough:
-        verdict, reason = INCONCLUSIVE, f"{len(by_cell)} single-seed cells decide nothing"
+        verdict, reason = INCONCLUSIVE, "one run of each is too few: fresh seeds will tell"
     elif mean <= 0:
         verdict, reason = NOT_SUPPORTED, "the effect is against the paper" if mean else "no effect"
     elif always and held <= len(cases) / 2:
