@@ -72,6 +72,12 @@ def rates(scale: DictConfig, optimizer: str) -> Rates:
     )
 
 
+def grid_size(scale: DictConfig, optimizer: str, method: str) -> int:
+    """How many runs (of one seed) the grid of a method has."""
+    grid = rates(scale, optimizer)
+    return len(grid.lrs) * (1 if method == "baseline" else len(grid.rates))
+
+
 def strong_penalty(scale: DictConfig, optimizer: str) -> tuple[float, float]:
     """The largest η and λ of the grid: 10 and 50 times the base (Figure 1, Section 4.4)."""
     grid = rates(scale, optimizer)

@@ -80,7 +80,6 @@ def cell(
     held_out = stats.held_out_choice(results, **which)
     seeds = stats.fresh_values(results, **which)
     paper_mean, paper_std = paper.reported_cell(table, method, column)
-    grid = paper.rates(scale, column.optimizer)
     nan = math.nan
     return {
         **{"method": method, **column._asdict()},
@@ -91,7 +90,7 @@ def cell(
         "hash": "" if best is None else best["hash"],
         "runs": len(runs),
         "diverged": int((runs["status"] == "diverged").sum()),
-        "expected": len(grid.lrs) * (1 if method == "baseline" else len(grid.rates)),
+        "expected": paper.grid_size(scale, column.optimizer, method),
         "heldout": held_out["report"].mean(),
         "heldout_lr": " ".join(map(number, held_out["lr"].unique())),
         "heldout_rate": " ".join(map(number, held_out["rate"].dropna().unique())),

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lpwd import claims
-from lpwd.claims import rule
+from lpwd.claims import measures, rule
 from lpwd.claims.rule import INCONCLUSIVE, NOT_MEASURED, NOT_SUPPORTED, SUPPORTED, Measured, decide
 from lpwd.config import scale_config
 from lpwd.runs import Results
@@ -205,3 +205,19 @@ def test_the_papers_own_effects_come_from_its_tables() -> None:
     assert frame.loc["LPWD is better than WD in all columns", "reported"].iloc[0] == pytest.approx(
         (0.26 + 0.15 + 0.26 + 0.24 + 0.60 + 0.57 + 0.63 + 0.53) / 8
     )
+
+
+def test_a_part_of_a_grid_is_no_measurement() -> None:
+    scale = scale_config("smoke")
+
+    def keep(run: frames.Run) -> bool:
+        first = run["lr_factor"] == 10 and run["rate_factor"] == 50
+        return not (run["method"] == "wd" and run["model"] == "swin_micro" and first)
+
+    measured = measures.lpwd_over("wd", "paper's", frames.make(scale, keep=keep), scale)
+    missing = measured.effects.groupby("cell")["effect"].first().isna()
+    assert {cell for cell in missing.index if missing[cell]} == {
+        "digits swin_micro adam",
+        "digits swin_micro sgdm",
+    }
+    assert decide(measured, always=True).reason == "runs are missing"

@@ -48,9 +48,16 @@ def _name(column: Column) -> str:
 # -- Tables 1 and 3 --------------------------------------------------------------------------------
 
 
-def top1(results: Results, column: Column, method: str, protocol: str) -> pd.Series:
-    """Top-1 (%) at the chosen rates by seed: 0 is the grid's, the one that was chosen."""
+def top1(
+    results: Results, scale: DictConfig, column: Column, method: str, protocol: str
+) -> pd.Series:
+    """Top-1 (%) at the chosen rates by seed: 0 is the grid's, the one that was chosen.
+
+    NaN while runs of the grid are missing: the best of a part may be far from the best of all.
+    """
     which = {**column._asdict(), "method": method}
+    if len(stats.grid(results, **which)) < paper.grid_size(scale, column.optimizer, method):
+        return pd.Series({0: np.nan})
     if protocol == "held-out":
         first, fresh = (
             stats.held_out_value(results, **which),
@@ -67,7 +74,8 @@ def lpwd_over(method: str, protocol: str, results: Results, scale: DictConfig) -
     """LPWD − `method` in every column of Table 1, points."""
     columns = paper.columns(scale)
     parts = {
-        _name(c): top1(results, c, "lpwd", protocol) - top1(results, c, method, protocol)
+        _name(c): top1(results, scale, c, "lpwd", protocol)
+        - top1(results, scale, c, method, protocol)
         for c in columns
     }
     return Measured(_effects(parts), len(columns))
@@ -76,7 +84,7 @@ def lpwd_over(method: str, protocol: str, results: Results, scale: DictConfig) -
 def ablation(results: Results, scale: DictConfig) -> dict[str, pd.Series]:
     """The three steps of Table 3, RWD − WD, PWD − RWD and LPWD − PWD, by seed."""
     column = paper.ablation_column(scale)
-    values = [top1(results, column, method, "paper") for method in ABLATION]
+    values = [top1(results, scale, column, method, "paper") for method in ABLATION]
     names = [paper.METHODS[method] for method in ABLATION]
     return {
         f"{names[i + 1]} − {names[i]}": values[i + 1] - values[i] for i in range(len(names) - 1)

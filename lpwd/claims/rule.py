@@ -87,7 +87,7 @@ def decide(measured: Measured, always: bool) -> Decision:
     mean = float(by_cell.mean()) if len(by_cell) else math.nan
     throughout = held == len(cases) or not always
     if by_cell.empty:
-        verdict, reason, basis = NOT_MEASURED, "no runs stored", "–"
+        verdict, reason, basis = NOT_MEASURED, "runs are missing", "–"
     elif len(by_cell) < measured.expected:
         verdict, reason = INCONCLUSIVE, "runs are missing"
     elif not enough:
