@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 #: How often a sweep looks whether runs that others train are done.
 POLL_SECONDS = 2.0
@@ -75,7 +75,7 @@ class StoreSweeper(Sweeper):
             return []
         missing = _missing(store, jobs)
         for job in missing:
-            check(OmegaConf.create(expander.config(job.overrides)))
+            check(DictConfig(expander.config(job.overrides)))
         store.tidy()
         print(f"{len(jobs)} runs at scale {store.scale}: {len(jobs) - len(missing)} stored")
         returns: list[JobReturn] = []
