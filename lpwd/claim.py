@@ -46,7 +46,9 @@ class Claim:
 
     def _take(self) -> None:
         """Create the next claim, unless there is one that is alive, or somebody is faster."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # not exist_ok: that fails if it then goes away
+            self.folder.mkdir()
         number, newest = newest_claim(self.folder)
         if newest is not None and is_alive(newest):
             self.holder = _holder(newest)
@@ -61,19 +63,29 @@ class Claim:
             return self._take()
         try:
             with file:
-                file.write(f"{socket.gethostname()} {os.getpid()} {_process_space()}")
+                file.write(_own_words())
         except OSError:  # a full disk: an empty claim would keep the run from everybody
             self._path.unlink()
             raise
-        self.mine = True
+        # While this process looked at an old claim and saw it end, another may have begun anew.
+        if rival := next((path for path in self._others() if is_alive(path)), None):
+            self.holder = _holder(rival)
+            self._path.unlink(missing_ok=True)
+        else:
+            self.mine = True
+
+    def _others(self) -> list[Path]:
+        return [path for number, path in _claims(self.folder).items() if number != self._number]
 
     def __exit__(self, *error: object) -> None:
         self._done.set()
         if not self.mine:
             return
-        for number, path in _claims(self.folder).items():
-            if number <= self._number:  # a later one is of somebody who held this process for dead
+        for path in self._others():
+            if not is_alive(path):  # one that is alive holds this process for dead
                 path.unlink(missing_ok=True)
+        if _read(self._path) == _own_words():
+            self._path.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()  # unless a checkpoint or a failure is kept
 
@@ -113,16 +125,29 @@ def in_training(folder: Path) -> bool:
 
 
 def _claims(folder: Path) -> dict[int, Path]:
-    names = ((path.name.removeprefix("claim-"), path) for path in folder.glob("claim-*"))
-    return {int(number): path for number, path in names if number.isdecimal()}
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return {}
+    numbers = [name.removeprefix("claim-") for name in names if name.startswith("claim-")]
+    return {int(number): folder / f"claim-{number}" for number in numbers if number.isdecimal()}
+
+
+def _own_words() -> str:
+    """What this process writes into its claims."""
+    return f"{socket.gethostname()} {os.getpid()} {_process_space()}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _holder(path: Path) -> str:
     """Host and process of a claim, for people."""
-    try:
-        return " ".join(path.read_text().split()[:2])
-    except (OSError, UnicodeDecodeError):
-        return "a process that has just ended"
+    return " ".join(_read(path).split()[:2]) or "a process that has just begun or ended"
 
 
 @cache

@@ -36,7 +36,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Did memory run out? Python, torch, its kernels and the system each say so in other words."""
-    said = ("allocate memory", "bad_alloc", "out of memory")
+    said = ("allocate memory", "bad_alloc", "out of memory", "failed to map segment")
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
