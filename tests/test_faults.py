@@ -1,0 +1,587 @@
+"""What befalls a sweep of days: kills, rivals, damaged files, full disks, little memory.
+
+The quick part; `make test-faults` runs the long one (test_faults_long.py) as well.
+"""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import REPOSITORY
+from faults import SMALL, SWEEP, Warm, checkpoints, kill, outcome, trained, wait_until
+
+from lpwd import claim, runs
+from lpwd.checkpoint import Checkpoint
+from lpwd.claim import Claim
+
+ONE_RUN = [*SMALL, "scale.epochs=2", "decay=baseline"]
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "results"
+    monkeypatch.setenv("LPWD_RESULTS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the sweep that nothing befell."""
+    folder = tmp_path_factory.mktemp("whole") / "results"
+    code, said = warm.run(*SWEEP, results=folder)
+    assert code == 0, said
+    return folder
+
+
+def same_as(whole: Path, results: Path) -> bool:
+    """Equal in every number; and nothing is left behind."""
+    leftovers = [*results.glob("smoke/work/*/*"), *results.glob("smoke/runs/.*")]
+    assert not leftovers
+    return numbers_of(results) == numbers_of(whole)
+
+
+def numbers_of(results: Path) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LPWD_RESULTS", str(results))
+        return outcome(results)
+
+
+# -- killed ---------------------------------------------------------------------------------------
+
+
+def kill_at_random(warm: Warm, results: Path, rng: random.Random, kills: int) -> Counter[str]:
+    """Start the sweep again and again, and kill it, until it ends or was killed so often."""
+    seen: Counter[str] = Counter()
+    while seen["kills"] < kills:
+        pid = warm.start(*SWEEP, results=results)
+        time.sleep(rng.uniform(0.2, 3))
+        kill(pid)
+        if warm.wait(pid) == 0:
+            break
+        seen["kills"] += 1
+        seen["with a checkpoint"] += bool(checkpoints(results))
+    return seen
+
+
+def test_a_sweep_that_is_killed_and_started_again_ends_the_same(
+    warm: Warm, whole: Path, results: Path
+) -> None:
+    seen = kill_at_random(warm, results, random.Random(1), kills=4)
+    assert seen["kills"]
+    code, said = warm.run(*SWEEP, results=results)
+    assert code == 0, said
+    assert same_as(whole, results)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.4, 0.65, 0.9])
+def test_killed_before_a_change_to_its_files(
+    warm: Warm, whole: Path, results: Path, share: float
+) -> None:
+    """The long part does this for every single change; here they are a few."""
+    code, said = warm.run("-m", *ONE_RUN, results=results)
+    assert code == 0
+    expected = numbers_of(results)
+    changes = int(said.rpartition("changes: ")[2])
+    again = results.with_name("again")
+    assert warm.run("-m", *ONE_RUN, results=again, die_at=int(share * changes))[0] == -9
+    code, said = warm.run("-m", *ONE_RUN, results=again)
+    assert code == 0, said
+    assert numbers_of(again) == expected
+
+
+def test_killed_between_two_collected_files(
+    warm: Warm, whole: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs of runs that runs.csv does not know yet are not kept twice."""
+    shutil.copytree(whole, results)
+    store, expected = runs.Store("smoke"), numbers_of(whole)
+    (store.root / "runs.csv").unlink()
+    assert numbers_of(results) == expected
+    shutil.copytree(store.root, results / "before")
+    first = expected["runs"][0][0]
+    store.forget(first)
+    shutil.copytree(results / "before" / "runs" / first, store.runs / first)
+    shutil.copy(results / "before" / "epochs.parquet", store.root)
+    assert numbers_of(results) == expected
+
+
+def test_a_stored_runs_leftovers_are_cleared_away(warm: Warm, whole: Path, results: Path) -> None:
+    """A process killed just after it stored its run has left a claim and a checkpoint."""
+    shutil.copytree(whole, results)
+    work = next((results / "smoke" / "runs").iterdir()).name
+    for name in ("checkpoint.pt", "claim-1"):
+        runs.write_whole(results / "smoke" / "work" / work / name, b"left")
+    assert warm.run(*SWEEP, "seed=0,1", results=results)[0] == 0
+    assert not list(results.glob("smoke/work/*/*"))
+
+
+# -- rivals ---------------------------------------------------------------------------------------
+
+
+def test_sweeps_at_once_train_every_run_once(warm: Warm, whole: Path, results: Path) -> None:
+    pids = [warm.start(*SWEEP, results=results) for _ in range(3)]
+    assert [warm.wait(pid) for pid in pids] == [0, 0, 0]
+    assert set(Counter(trained(results)).values()) == {1}
+    assert same_as(whole, results)
+
+
+def foreign_claim(work: Path, age: float) -> Path:
+    """A claim of another machine whose heart last beat so many seconds ago."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "claim-1"
+    path.write_text("elsewhere.example 123 another-boot/pid:[1]")
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_a_run_of_another_machine_is_waited_for_and_taken_over(
+    warm: Warm, whole: Path, results: Path
+) -> None:
+    run = next((whole / "smoke" / "runs").iterdir()).name
+    foreign_claim(results / "smoke" / "work" / run, age=claim.SILENT_SECONDS - 12)
+    code, said = warm.run(*SWEEP, results=results)
+    assert code == 0, said
+    assert "1 runs left, all in training elsewhere: waiting for them" in said
+    assert trained(results)[-1] == run
+    assert same_as(whole, results)
+
+
+def test_a_claim_of_this_host_name_but_another_machine_is_respected(tmp_path: Path) -> None:
+    import socket
+
+    tmp_path.joinpath("claim-1").write_text(f"{socket.gethostname()} 4000000 another-boot/pid:[1]")
+    with Claim(tmp_path) as mine:
+        assert not mine.mine
+
+
+def test_clocks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign_claim(tmp_path, age=0)
+    for wrong in (-1e6, 1e6):
+        monkeypatch.setattr(time, "time", lambda wrong=wrong: wrong)
+        assert claim.in_training(tmp_path)
+
+
+def test_who_was_held_for_dead_leaves_the_new_claim(tmp_path: Path) -> None:
+    """A process that was stopped for minutes goes on: its run is another's by now."""
+    (tmp_path / "checkpoint.pt").write_bytes(b"x")
+    with Claim(tmp_path) as slow:
+        assert slow.mine
+        newer = tmp_path / "claim-2"
+        newer.write_text("elsewhere.example 123 another-boot/pid:[1]")
+    assert newer.exists()
+    assert not (tmp_path / "claim-1").exists()
+
+
+def test_a_killed_process_that_nobody_has_reaped_is_dead(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        Claim(tmp_path).__enter__()
+        os._exit(9)
+    assert wait_until(lambda: not claim.in_training(tmp_path) and any(tmp_path.iterdir()), 10)
+    os.waitpid(pid, 0)
+
+
+def test_many_processes_never_hold_one_claim_together(tmp_path: Path) -> None:
+    """Claims are taken and given back as fast as can be; the folder comes and goes with them."""
+    held, pids = tmp_path / "held", []
+    for _ in range(6):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            os._exit(_claim_often(tmp_path / "work" / "run", held))
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 6
+
+
+def _claim_often(folder: Path, held: Path) -> int:
+    try:
+        for _ in range(150):
+            with Claim(folder) as mine:
+                if mine.mine:
+                    os.close(os.open(held, os.O_CREAT | os.O_EXCL))  # fails if another holds it
+                    held.unlink()
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+# -- damaged --------------------------------------------------------------------------------------
+
+
+def damage(path: Path, how: str, rng: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "empty":
+        content.clear()
+    elif how == "truncated":
+        del content[rng.randrange(1, len(content)) :]
+    else:
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(bytes(content))
+
+
+HOW = ["empty", "truncated", "bit flipped"]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", ["runs.csv", "epochs.parquet", "zero_shot.parquet"])
+def test_damaged_collected_files_are_rebuilt(
+    whole: Path, results: Path, name: str, how: str
+) -> None:
+    shutil.copytree(whole, results)
+    expected = numbers_of(results)
+    rng = random.Random(f"{name} {how}")
+    for _ in range(1 if how == "empty" else 12):
+        damage(results / "smoke" / name, how, rng)
+        assert numbers_of(results) == expected
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_damaged_run_is_set_aside_and_trained_again(
+    warm: Warm, whole: Path, results: Path, how: str
+) -> None:
+    shutil.copytree(whole, results)
+    run = next((results / "smoke" / "runs").iterdir())
+    damage(run / "run.json", how, random.Random(how))
+    code, said = warm.run(*SWEEP, results=results)
+    assert code == 0, said
+    assert trained(results) == [run.name]
+    assert f"set aside as {run.name}.damaged-1" in said
+    assert same_as(whole, results)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(
+    warm: Warm, results: Path, how: str
+) -> None:
+    assert warm.run(*ONE_RUN, results=results)[0] == 0
+    expected, cut = numbers_of(results), results.with_name("cut")
+    pid = warm.start(*ONE_RUN, results=cut)
+    assert wait_until(lambda: checkpoints(cut))
+    kill(pid)
+    assert warm.wait(pid) == -9
+    damage(checkpoints(cut)[0], how, random.Random(how))
+    code, said = warm.run(*ONE_RUN, results=cut)
+    assert code == 0, said
+    assert "checkpoint.pt: is damaged (its checksum differs), the run starts anew" in said
+    assert "set aside as checkpoint.pt.damaged-1" in said
+    assert numbers_of(cut) == expected
+
+
+class Rows:
+    """A training whose state is one number."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {"number": 1}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = {"number": state["number"]}
+
+
+class Hostile:
+    """Pickled, it is a command."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self.command,)
+
+
+def test_a_hostile_checkpoint_runs_nothing_and_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its checksum is right: whoever can write it can compute it."""
+    training, checkpoint = Rows(), Checkpoint(tmp_path, 0)
+    training.state = {"number": Hostile(f"touch {tmp_path / 'owned'}")}
+    checkpoint.save(training)
+    assert not checkpoint.restore(training)
+    assert not (tmp_path / "owned").exists()
+    assert "does not fit this run" in capsys.readouterr().err
+    assert (tmp_path / "checkpoint.pt.damaged-1").exists()
+
+
+def test_a_checkpoint_of_another_run_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training, checkpoint = Rows(), Checkpoint(tmp_path, 0)
+    training.state = {"other": 2}
+    checkpoint.save(training)
+    assert not checkpoint.restore(Rows())
+    assert "does not fit this run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["checkpoint_path", "pretrained_cfg_overlay"])
+def test_a_config_cannot_load_a_hostile_file_through_the_models_arguments(
+    warm: Warm, results: Path, tmp_path: Path, key: str
+) -> None:
+    file, owned = tmp_path / "weights.pth", tmp_path / "owned"
+    torch.save({"state_dict": Hostile(f"touch {owned}")}, file)
+    value = file if key == "checkpoint_path" else f"{{file: {file}}}"
+    code, said = warm.run(
+        *ONE_RUN, "model.pretrained=false", f"+model.kwargs.{key}={value}", results=results
+    )
+    assert not owned.exists()
+    if key == "checkpoint_path":
+        assert code == 2
+        assert "model.kwargs do not fit" in said
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("os.system", "albumentations.os.system", "albumentations.__import__", "albumentations."),
+        *("albumentations", "albumentations.core.serialization.from_dict", "builtins.eval"),
+        *("albumentations.from_dict", "albumentations.load", "torch.load"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("loader", ["device", "albumentations"])
+def test_a_config_names_classes_of_albumentations_alone(
+    target: str, nested: bool, loader: str
+) -> None:
+    from lpwd.data.loaders import build_augment
+    from lpwd.errors import ConfigError
+
+    entry: dict[str, Any] = {"_target_": target, "command": "true"}
+    if nested:
+        entry = {"_target_": "albumentations.OneOf", "transforms": [entry]}
+    with pytest.raises(ConfigError, match=r"data\.augment: "):
+        _ = [transform.build() for transform in build_augment([entry])]
+
+
+# -- no room, no permission, no memory ------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file system of four megabytes of memory: less than a checkpoint."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "lpwd-test", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here (this takes the superuser)")
+    monkeypatch.setenv("LPWD_RESULTS", str(folder))
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(disk: Path, leave: int) -> Path:
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "ballast").write_bytes(bytes(free - leave))
+    return disk / "ballast"
+
+
+def test_no_room_for_checkpoints_costs_no_run(warm: Warm, whole: Path, small_disk: Path) -> None:
+    code, said = warm.run(*SWEEP, results=small_disk)
+    assert code == 0, said
+    assert re.search(r"no checkpoint: cannot write .*checkpoint\.pt: No space left on device", said)
+    assert same_as(whole, small_disk)
+
+
+@pytest.mark.parametrize("leave", [0, 12_000])
+def test_a_full_disk_keeps_what_is_stored_and_the_sweep_goes_on_later(
+    warm: Warm, whole: Path, small_disk: Path, leave: int
+) -> None:
+    """With no byte left no run starts; with a few, it can neither be stored nor collected."""
+    results = small_disk
+    assert warm.run(*SWEEP, "decay=baseline", results=results)[0] == 0
+    before = numbers_of(results)
+    ballast = fill(small_disk, leave)
+    code, said = warm.run(*SWEEP, results=results)
+    assert code in (1, 2)
+    assert "No space left on device; free room" in said
+    assert "Traceback" not in said
+    assert numbers_of(results)["runs"][:1] == before["runs"][:1]
+    ballast.unlink()
+    code, said = warm.run(*SWEEP, results=results)
+    assert code == 0, said
+    assert numbers_of(results) == numbers_of(whole)
+
+
+def test_a_read_only_folder(warm: Warm, whole: Path, small_disk: Path) -> None:
+    results = small_disk
+    shutil.copytree(whole, results, dirs_exist_ok=True)
+    remount = ["mount", "-o", "remount,ro", str(small_disk)]
+    if subprocess.run(remount, capture_output=True).returncode:
+        pytest.skip("a file system cannot be made read-only here")
+    code, said = warm.run(*SWEEP, results=results)
+    assert code == 0, said  # all is stored
+    code, said = warm.run(*SWEEP, "seed=1", results=results)
+    assert code == 1
+    assert "Read-only file system; free room or allow writing there" in said
+    assert "Traceback" not in said
+    code, said = warm.run(*SMALL, "seed=1", results=results)
+    assert code == 2
+    assert said.startswith("error: cannot write")
+    assert len(said.splitlines()) == 2, said  # and the count of changes
+    assert numbers_of(results) == numbers_of(whole)
+
+
+def test_without_memory_the_run_says_so_and_the_sweep_goes_on(
+    warm: Warm, whole: Path, results: Path
+) -> None:
+    too_large = [*SWEEP, "model=convnext_micro", "scale.eval_batch_size=8,40"]
+    too_large += ["scale.batch_size=96", "decay=lpwd"]
+    code, said = warm.run(*too_large, results=results, spare=8_000_000)
+    assert code == 1, said
+    assert "2 failed: out of memory: train fewer runs at once (machine.runs" in said
+    assert len(list(results.glob("smoke/work/*/failure.txt"))) == 2
+    assert warm.run(*too_large, results=results)[0] == 0
+    assert not list(results.glob("smoke/work/*/*"))
+
+
+# -- diverged -------------------------------------------------------------------------------------
+
+
+def test_a_diverged_run_ends_early_and_is_counted_as_such(warm: Warm, results: Path) -> None:
+    from lpwd import tables
+    from lpwd.config import scale_config
+
+    sweep = ["-m", "scale=smoke", "decay=baseline", "optimizer=sgdm", "optimizer.lr_factor=10"]
+    sweep += ["scale.base.sgdm.lr=1e30", "scale.images.train=32", "scale.images.test=20"]
+    sweep += ["scale.batch_size=8"]
+    code, said = warm.run(*sweep, results=results)
+    assert code == 0, said
+    stored = runs.load("smoke")
+    assert stored.runs["status"].tolist() == ["diverged"]
+    assert stored.runs["diverged_epoch"].tolist() == [1]
+    assert stored.runs[["best_mean", "heldout_mean", "final_top1"]].isna().all(axis=None)
+    assert stored.epochs["epoch"].tolist() == [1]
+    assert stored.epochs["test_top1"].isna().all()
+    assert "diverged at epoch 1" in warm.run(*sweep[1:], "seed=1", results=results)[1]
+    # As the table would have it, were these the settings of its column.
+    at_grid = stored.runs.assign(lr=scale_config("smoke").base.sgdm.lr * 10)
+    names = at_grid[["data", "model", "optimizer"]].iloc[0]
+    setting = runs.default_setting("smoke", *names, pretrained=True)
+    known = runs.Results(at_grid.assign(setting=setting), stored.epochs, stored.zero_shot)
+    said = tables.show("table1", runs.main_grid(known, "smoke"), scale_config("smoke"))
+    assert "diverged" in said
+
+
+# -- workers --------------------------------------------------------------------------------------
+
+
+def test_errors_reach_the_sweep_whatever_they_are() -> None:
+    from hydra.core.utils import JobReturn, JobStatus
+
+    from hydra_plugins.lpwd.launcher import _portable
+
+    class Unpicklable(Exception):
+        def __init__(self, one: str, *, other: str) -> None:
+            super().__init__(one)
+
+    done = JobReturn()
+    done.status = JobStatus.FAILED
+    done.return_value = Unpicklable("what happened", other="x")
+    error = _portable(done)._return_value
+    assert type(error) is RuntimeError
+    assert "what happened" in str(error)
+
+
+def test_a_worker_that_is_killed_costs_its_run_nothing(whole: Path, results: Path) -> None:
+    """The real command, with its own launcher: one worker is killed, the sweep ends well."""
+    import sys
+
+    import psutil
+    from faults import environment
+
+    command = [sys.executable, "-m", "lpwd.train", *SWEEP, "machine.runs=1"]
+    sweep = subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment(results), stderr=subprocess.PIPE, text=True
+    )
+    assert wait_until(lambda: checkpoints(results))
+    for child in psutil.Process(sweep.pid).children():
+        if any("multiprocessing.spawn" in word for word in child.cmdline()):
+            child.kill()
+    _, errors = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, errors
+    assert "a worker died with exit code -9" in errors
+    assert "its run is tried again" in errors
+    assert same_as(whole, results)
+
+
+# -- cached images --------------------------------------------------------------------------------
+
+
+def test_damaged_caches_are_rebuilt_wherever_the_damage_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte of the headers, and some of the rest: the same images, or a message."""
+    from lpwd.data import cache, sources
+    from lpwd.data.images import Images
+
+    source = sources.SOURCES["cifar10"]
+    rng = np.random.default_rng(0)
+    made = {
+        split: Images(rng.integers(0, 256, (20, 32, 32, 3), np.uint8), np.arange(20) % 10)
+        for split in source.counts
+    }
+    layout = sources.Layout("parquet", {}, lambda *_: made["train"])
+    monkeypatch.setattr(sources, "find", lambda *_: layout)
+    monkeypatch.setattr(sources, "read", lambda _, __, split: made[split])
+    monkeypatch.setenv("LPWD_CACHE", str(tmp_path))
+    expected = cache.load(source, tmp_path)
+    folder = cache.cache_dir(tmp_path) / "cifar10"
+    draw = random.Random(0)
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        places = [*range(0, min(len(content), 128), 3), *draw.choices(range(len(content)), k=9)]
+        torn = [b"", content[:1], content[:60], content[:-1]]
+        for i in places:
+            torn.append(content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :])
+        for damaged in torn:
+            path.write_bytes(damaged)
+            again = cache.load(source, tmp_path)
+            for split, images in expected.items():
+                assert np.array_equal(again[split].pixels, images.pixels)
+                assert np.array_equal(again[split].labels, images.labels)
+
+
+def test_a_pickle_names_nothing_but_arrays(tmp_path: Path) -> None:
+    import pickle
+
+    from lpwd.data import sources
+    from lpwd.errors import ConfigError
+
+    names = ["os.system", "builtins.eval", "builtins.getattr", "numpy.load", "numpy.ndarray.tofile"]
+    names += ["subprocess.Popen", "numpy.core.multiarray.fromfile", "torch.load", "_codecs.decode"]
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        opcodes = b"c%s\n%s\n(S'x'\ntR." % (module.encode(), attribute.encode())
+        file = tmp_path / "data_batch_1"
+        file.write_bytes(opcodes)
+        with pytest.raises(ConfigError, match="refused to load"):
+            sources._read_pickle(sources.SOURCES["cifar10"], file)
+    assert pickle.loads(b"I1\n.") == 1  # the opcodes are a pickle's
+
+
+def test_frames_are_compared_in_earnest(whole: Path) -> None:
+    """The comparison that the tests above rest on notices one changed digit."""
+    numbers = numbers_of(whole)
+    assert len(numbers) == 3 + 4
+    assert isinstance(pd.DataFrame(numbers["epochs"]), pd.DataFrame)
+    assert len(numbers["epochs"]) == 4 * 5
+    run = next(name for name in numbers if len(name) == 12)
+    numbers[run]["epochs"][-1]["train_loss"] *= 1 + 1e-15
+    assert numbers != numbers_of(whole)
