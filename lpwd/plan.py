@@ -37,15 +37,20 @@ class Needs:
     waiting: list[runs.Settings]
 
 
-def needs(target: str, scale: str, seeds: int, results: runs.Results) -> Needs:
-    """Every run that a target needs, stored or not."""
+def needs(
+    target: str,
+    scale: str,
+    seeds: int,
+    results: runs.Results,
+    expander: sweeps.Expander | None = None,
+) -> Needs:
+    """Every run that a target needs, stored or not; `expander` is one made for this scale."""
+    expander = expander or expander_of(scale)
     jobs: dict[str, sweeps.Job] = {}
     waiting: list[runs.Settings] = []
     if not EXPERIMENTS[target]:
         return Needs(target, [], [])
-    arguments = [f"+experiment={target}", f"scale={scale}"]
-    cfg = composed(arguments, f"hydra.sweeper.seeds={seeds}")
-    expander = sweeps.Expander(_compose, arguments, _groups())
+    cfg = composed([f"+experiment={target}", f"scale={scale}"], f"hydra.sweeper.seeds={seeds}")
     for grid in sweeps.grids_of(cfg.hydra.sweeper.grids):
         jobs |= {job.run: job for job in expander.plain(grid, seeds)}
         try:
@@ -53,6 +58,11 @@ def needs(target: str, scale: str, seeds: int, results: runs.Results) -> Needs:
         except sweeps.ChoiceMissing:
             waiting += expander.waiting(grid, seeds)
     return Needs(target, list(jobs.values()), waiting)
+
+
+def expander_of(scale: str) -> sweeps.Expander:
+    """One serves all targets of a scale, since no run's identity knows its experiment."""
+    return sweeps.Expander(_compose, [f"scale={scale}"], _groups())
 
 
 def composed(arguments: Sequence[str], *hydra_overrides: str) -> DictConfig:
@@ -68,10 +78,11 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     """
     store = runs.Store(scale)
     results, stored = store.collect(), store.stored()
+    expander = expander_of(scale)
     seen: set[str] = set()
     rows = {}
     for target in EXPERIMENTS:
-        need = needs(target, scale, seeds, results)
+        need = needs(target, scale, seeds, results, expander)
         names = {job.run for job in need.jobs}
         left = [job for job in need.jobs if job.run not in stored]
         new = [job.settings for job in left if job.run not in seen] + need.waiting

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, cast
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
@@ -73,6 +74,14 @@ class Expander:
         self.arguments = OverridesParser.create().parse_overrides(list(arguments))
         self.groups = set(groups)
         self._composed: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    @classmethod
+    def of_sweep(
+        cls, loader: ConfigLoader, config: DictConfig, arguments: Sequence[str] = ()
+    ) -> Expander:
+        """For the jobs of a running sweep with this config, as Hydra's `loader` composes them."""
+        groups = loader.list_groups("")
+        return cls(lambda overrides: loader.load_sweep_config(config, overrides), arguments, groups)
 
     def plain(self, grid: Grid, seeds: int = 0) -> Iterator[Job]:
         """The jobs of a grid that do not wait for a choice of rates."""

@@ -6,6 +6,7 @@ dies does not take the sweep with it: its run is tried once more, from its check
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import pickle
@@ -164,8 +165,11 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot
     threading.Thread(target=_end_with_parent, daemon=True).start()
     setup_globals()
+    from lpwd import sweeps
+
     hydra_context, task_function, config, singletons = cloudpickle.loads(context)
     Singleton.set_state(singletons)
+    expander = sweeps.Expander.of_sweep(hydra_context.config_loader, config)
     while True:
         try:
             overrides, number = pipe.recv()
@@ -174,7 +178,8 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
         if slot is not None:
             overrides.append("machine.device=cuda")  # the only one this process sees
         try:
-            pipe.send(_portable(_run(overrides, number, hydra_context, task_function, config)))
+            job = _job_config(config, expander.config(overrides), number)
+            pipe.send(_portable(_run(job, hydra_context, task_function)))
         except KeyboardInterrupt:
             return  # asked to stop: the run left its checkpoint
         gc.collect()  # a run's model is held by cycles: left to themselves, they pile up
@@ -182,16 +187,16 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
             gc.freeze()  # what was imported stays: later collections need not look at it
 
 
-def _run(
-    overrides: list[str],
-    number: int,
-    hydra_context: HydraContext,
-    task_function: TaskFunction,
-    config: DictConfig,
-) -> JobReturn:
-    job = hydra_context.config_loader.load_sweep_config(config, overrides)
+def _job_config(sweep: DictConfig, own: dict[str, Any], number: int) -> DictConfig:
+    """The sweep's config with a job's own values: what Hydra would compose anew in 0.1 s."""
+    job = copy.deepcopy(sweep)
     with open_dict(job):
+        job.update(own)
         job.hydra.job.id = job.hydra.job.num = number
+    return job
+
+
+def _run(job: DictConfig, hydra_context: HydraContext, task_function: TaskFunction) -> JobReturn:
     HydraConfig.instance().set_config(job)
     return run_job(
         hydra_context=hydra_context,

@@ -48,11 +48,7 @@ class StoreSweeper(Sweeper):
         from lpwd.runs import Store
 
         loader = self.hydra_context.config_loader
-        expander = sweeps.Expander(
-            lambda overrides: loader.load_sweep_config(self.config, overrides),
-            arguments,
-            loader.list_groups(""),
-        )
+        expander = sweeps.Expander.of_sweep(loader, self.config, arguments)
         swept = [o.get_key_element() for o in expander.arguments if o.is_sweep_override()]
         if "scale" in swept:
             raise ConfigError("scale: one sweep is of one scale; give each its own command")
