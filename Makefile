@@ -1,15 +1,16 @@
-# `make help` explains every target. SCALE=smoke|mini|paper, SEEDS=n fresh seeds, RUN=<hash>.
+# `make help` explains every target. SCALE=smoke|mini|paper, SEEDS=n, RUNS=n, RUN=<hash>.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SCALE ?=
 SEEDS ?= 0
+RUNS ?= 10
 export NO_ALBUMENTATIONS_UPDATE = 1
 REPRODUCE = $(BIN)/python scripts/reproduce.py
 
 TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report controls all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench test-launchers lint format plan forget clean-results pretrain notebooks test-report $(TARGETS)
+.PHONY: help setup demo test bench test-launchers lint format plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
 
 help: ## Show what there is to make
 	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
@@ -47,6 +48,8 @@ all: setup ## Every table, figure and claim
 
 plan: setup ## Count the runs of every target: needed, stored, left; hours and disk
 	@$(REPRODUCE) plan --scale '$(SCALE)' --seeds '$(SEEDS)'
+recheck: setup ## Train RUNS=10 stored runs again, drawn at random, and compare every number
+	@$(REPRODUCE) recheck --scale '$(SCALE)' --runs '$(RUNS)' --run '$(RUN)'
 forget: setup ## Drop one stored run: make forget RUN=<hash> SCALE=<scale>
 	@$(REPRODUCE) forget --scale '$(SCALE)' --run '$(RUN)'
 clean-results: setup ## Drop all stored runs, tables and figures of SCALE

@@ -195,8 +195,8 @@ def set_aside(path: Path, why: str) -> None:
 class Store:
     """The runs of one scale. Safe for several processes: a run is stored whole, and once."""
 
-    def __init__(self, scale: str) -> None:
-        self.root = results_dir(scale)
+    def __init__(self, scale: str, root: Path | None = None) -> None:
+        self.root = root or results_dir(scale)
         self.runs = self.root / "runs"
         self.scale = scale
 

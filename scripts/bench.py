@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -199,7 +198,41 @@ def bench_epoch() -> Iterator[Row]:
         as_usual = ["decay=baseline", "machine.channels_last=false"]
         usual = _usual_epoch(training(f"model={model}", *as_usual))
         against = "DataLoader, 2 workers, albumentations"
-        yield side_by_side("epoch", case, against, "≥ 1.3", ours, usual, 5, speed=True)
+        yield side_by_side("epoch", case, against, "≥ 1.3", ours, usual, 8, speed=True)
+        # What a trainer could reach whose own work took no time at all.
+        yield side_by_side(
+            "epoch", f"{model}, bare loop, AdamW", against, "", bare, usual, 8, speed=True
+        )
+
+
+def bench_shares() -> Iterator[Row]:
+    """What an epoch of the trainer is spent on: its parts timed alone, the rest is the model's."""
+    for model in ("convnext_micro", "swin_micro"):
+        t = training(f"model={model}", "decay=lpwd")
+        _epoch(t)()
+        whole = _median_seconds(_epoch(t))
+        x, y = next(iter(t.loader.epoch(t.epoch)))
+        F.cross_entropy(t.model(x), y).backward()  # gradients for the optimizer
+        shares = {name: _median_seconds(part) / whole for name, part in _parts(t).items()}
+        shares["forward and backward"] = 1 - sum(shares.values())
+        for name, share in shares.items():
+            yield Row("share of an epoch", f"{model}: {name}", "–", share, "", ours=share * whole)
+
+
+def _parts(t: train.Training) -> dict[str, Callable[[], Any]]:
+    def step() -> None:
+        t.decay.before_forward()
+        t.optimizer.step()
+
+    return {
+        "batches": lambda: [None for _ in t.loader.epoch(t.epoch)],
+        "decay and optimizer": lambda: [step() for _ in range(len(t.loader))],
+        "evaluation": lambda: [train.correct(t, s) for s in (t.images.test, t.images.heldout)],
+    }
+
+
+def _median_seconds(function: Callable[[], Any], turns: int = 8) -> float:
+    return statistics.median(seconds(function) for _ in range(turns))
 
 
 def bench_r_op() -> Iterator[Row]:
@@ -371,17 +404,35 @@ def bench_sweep() -> Iterator[Row]:
     with folder_of_results():
         estimate = _estimated_seconds()
         command = [sys.executable, "-m", "lpwd.train", "-m", "scale=smoke", "machine.runs=2"]
+        begun = time.time()
         wall = seconds(lambda: _quiet([*command, *SWEEP]))
         stored = runs.load("smoke").runs
         own = float(stored["seconds"].sum()) / 2
+        first, last = _first_start_and_last_end(stored)
     against = "their training seconds ÷ 2"
     yield Row("a sweep", f"{len(stored)} smoke runs", against, wall / own, "≤ 1.10", ours=wall)
+    yield Row("a sweep", "from its first run to its last", against, (last - first) / own, "")
+    yield Row("a sweep", "seconds until its first run trains", "–", first - begun, "")
+    for name in ("torch", "lpwd.train", "timm"):
+        fresh = _median_seconds(lambda name=name: _import(name), turns=5)
+        yield Row("a sweep", f"seconds to start Python and import {name}", "–", fresh, "")
     with folder_of_results():
         alone = seconds(_fresh_processes) * len(stored) / FRESH
     against = f"a process for each ({FRESH} measured)"
     ratio, case = alone / wall, f"{len(stored)} smoke runs"
     yield Row("a sweep", case, against, ratio, "≥ 3", ours=wall, theirs=alone)
     yield Row("`make plan`'s estimate", "that sweep", "the time it took", estimate / wall, "")
+
+
+def _first_start_and_last_end(stored: pd.DataFrame) -> tuple[float, float]:
+    """When the first run of a store began to train, and when the last was stored."""
+    folder = runs.Store("smoke").runs
+    ends = [(folder / name / "run.json").stat().st_mtime for name in stored["hash"]]
+    return min(end - s for end, s in zip(ends, stored["seconds"], strict=True)), max(ends)
+
+
+def _import(module: str) -> None:
+    _quiet([sys.executable, "-c", f"import {module}"])
 
 
 def _estimated_seconds() -> float:
@@ -456,14 +507,19 @@ def bench_memory() -> Iterator[Row]:
 
 
 def peak(model: str, batch: int) -> float:
-    """GB that three steps with LPWD took at most, imports included; on a GPU, the GPU's."""
+    """GB that three steps with LPWD took at most, imports included; on a GPU, the GPU's.
+
+    Not getrusage's maximum: a child process begins with its parent's.
+    """
     x = torch.randn(batch, 3, 32, 32, device=DEVICE).to(memory_format=torch.channels_last)
     step = _loop(model, x, torch.zeros(batch, dtype=torch.long, device=DEVICE), "lpwd")
     for _ in range(3):
         step()
     if DEVICE.type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
+    return int(kilobytes) * 1024 / 1e9
 
 
 # -- what is written ------------------------------------------------------------------------------
@@ -472,6 +528,7 @@ BENCHES = {
     "step": bench_step,
     "training": bench_training,
     "epoch": bench_epoch,
+    "shares": bench_shares,
     "loader": bench_loader,
     "r_op": bench_r_op,
     "start": bench_start,

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import torch
 
-from lpwd import claims, controls, figures, plan, report, runs, tables
+from lpwd import claims, controls, figures, plan, recheck, report, runs, tables
 from lpwd.config import ROOT, SCALES, scale_config
 from lpwd.decay import check_choice
 from lpwd.errors import ConfigError, one_line_errors
 
 DRAWINGS = (*plan.PAPER, "claims", "report")
 MODULES = (tables, figures, claims, controls, report)
-COMMANDS = (*DRAWINGS, "controls", "all", "demo", "plan", "forget", "clean-results")
+COMMANDS = (*DRAWINGS, "controls", "all", "demo", "plan", "recheck", "forget", "clean-results")
 
 
 def main() -> None:
@@ -31,15 +31,17 @@ def main() -> None:
     parser.add_argument("target", help=", ".join(COMMANDS))
     parser.add_argument("--scale", default="", help=", ".join(SCALES))
     parser.add_argument("--seeds", default="0", help="fresh seeds at the chosen rates")
-    parser.add_argument("--run", default="", help="for forget: the hash of a run")
+    parser.add_argument("--run", default="", help="for forget and recheck: the hash of a run")
+    parser.add_argument("--runs", default="10", help="for recheck: how many runs")
     args = parser.parse_args()
     with one_line_errors():
         check_input("target", args.target, COMMANDS)
-        if not args.seeds.isdigit():
-            raise ConfigError(f"SEEDS={args.seeds} must be a whole number, as in SEEDS=5")
+        seeds, count = whole("SEEDS", args.seeds), whole("RUNS", args.runs)
         scale = "smoke" if args.target == "demo" else args.scale or default_scale()
         check_input("SCALE", scale, SCALES)
-        sys.exit(perform(args.target, scale, int(args.seeds), args.run))
+        if args.target == "recheck":
+            sys.exit(show_recheck(scale, count, args.run))
+        sys.exit(perform(args.target, scale, seeds, args.run))
 
 
 def perform(target: str, scale: str, seeds: int, run: str) -> int:
@@ -111,6 +113,17 @@ def show_plan(scale: str, seeds: int) -> int:
     return 0
 
 
+def show_recheck(scale: str, count: int, run: str) -> int:
+    """Train stored runs again and tell what differs; 1 where anything does."""
+    frame = recheck.again(scale, count, run)
+    for row in frame.itertuples():
+        told = f"differs in {row.differs}" if row.differs else "the same to the bit"
+        print(f"{row.hash} {told}" + (f" (stored with {row.made_with})" if row.made_with else ""))
+    differing = int((frame["differs"] != "").sum())
+    print(f"{len(frame)} runs trained again, {differing} differ")
+    return int(differing > 0)
+
+
 def default_scale() -> str:
     """`paper` where there is a GPU; elsewhere the user is told what it would take, and asked."""
     if torch.cuda.is_available():
@@ -133,6 +146,12 @@ def check_writable(folder: Path) -> None:
             f"cannot write to {folder}: {error.strerror}; free or name another"
             " folder with LPWD_RESULTS"
         ) from None
+
+
+def whole(key: str, text: str) -> int:
+    if not text.isdigit():
+        raise ConfigError(f"{key}={text} must be a whole number, as in {key}=5")
+    return int(text)
 
 
 def check_input(key: str, value: str, known: Sequence[str]) -> None:

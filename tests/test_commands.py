@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY
+
+from lpwd import runs
 
 SWEEP = "-m scale=smoke decay=baseline,wd decay.rate_factor=5,0.5 optimizer.lr_factor=1".split()
 SMALL = "scale.epochs=2 scale.images.train=64 scale.images.test=40 scale.zero_shot_images=5".split()
@@ -60,6 +63,30 @@ def test_a_second_call_trains_nothing_and_draws_the_same(results: Path) -> None:
     done = reproduce("figure1", "--scale", "smoke", results=results)
     assert "4 runs at scale smoke: 4 stored" in done.stdout
     assert [path.read_bytes() for path in files] == before
+
+
+def test_stored_runs_trained_again_are_the_same_and_a_changed_number_is_found(
+    results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    store = runs.Store("smoke", tmp_path / "results" / "smoke")
+    names = sorted(store.stored())
+    record = store.read(names[1])
+    assert record is not None
+    store.forget(names[1])
+    record["epochs"][2]["train_loss"] *= 1 + 1e-15
+    store.save(record)
+    done = reproduce("recheck", "--scale", "smoke", results=tmp_path / "results")
+    assert done.returncode == 1, done.stderr
+    same = {f"{name} the same to the bit" for name in names if name != names[1]}
+    assert same | {f"{names[1]} differs in epochs.train_loss"} <= set(done.stdout.splitlines())
+    assert "4 runs trained again, 1 differ" in done.stdout
+    assert (
+        "no run of scale smoke begins with ffff"
+        in reproduce(
+            *("recheck", "--scale", "smoke", "--run", "ffff"), results=tmp_path / "results"
+        ).stderr
+    )
 
 
 def test_forgetting_one_run_trains_exactly_that_one(results: Path) -> None:

@@ -1,0 +1,110 @@
+"""Stored runs trained again, and every number compared: can what is committed be had once more?
+
+    recheck.again("mini", 10)   ten runs drawn at random; a row a run, with what differs
+
+On one type of processor, with the same versions and number of threads, numbers come out the same
+to the bit; the stored run's own device and versions are told beside a difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lpwd import plan, runs, sweeps
+from lpwd.config import ROOT
+from lpwd.errors import ConfigError
+
+#: What a number depends on beside the settings.
+MADE_WITH = ["device", "threads", "python", "torch", "timm", "lpwd"]
+#: What differs from one training of the same run to the next.
+OF_THE_OCCASION = [*MADE_WITH, "commit", "finished", "seconds"]
+
+
+def again(scale: str, count: int, run: str = "") -> pd.DataFrame:
+    """Train `count` stored runs of a scale anew, in a store of their own, or the one named.
+
+    Returns: a row a run with its hash, ``differs`` (the columns in which anything does, as text;
+        empty where nothing does) and ``made_with`` (where device or versions are others now).
+
+    Raises:
+        ConfigError: there are no such runs, or configs/ describe them no longer.
+    """
+    stored = runs.load(scale)
+    drawn = _drawn(stored.runs, count, run, scale)
+    grids = [_grid(row, scale) for _, row in drawn.iterrows()]
+    with tempfile.TemporaryDirectory() as folder:
+        _train(scale, grids, Path(folder))
+        anew = runs.Store(scale, Path(folder) / scale).collect()
+    return pd.DataFrame([_compared(name, stored, anew) for name in drawn["hash"]])
+
+
+def _drawn(stored: pd.DataFrame, count: int, run: str, scale: str) -> pd.DataFrame:
+    if run:
+        stored, count = stored[stored["hash"].str.startswith(run)], 1
+    if stored.empty:
+        wanted = f"no run of scale {scale} begins with {run}" if run else f"{scale} has no runs yet"
+        raise ConfigError(f"{wanted}; the stored ones stand in results/{scale}/runs.csv")
+    return stored.sample(min(count, len(stored)))
+
+
+def _grid(row: pd.Series, scale: str) -> dict[str, Any]:
+    """A grid (lpwd/sweeps.py) of this one run; refuses where configs/ have changed since."""
+    axes = {
+        **{key: row[key] for key in ("data", "model", "optimizer", "seed")},
+        "decay": row["method"],
+        "optimizer.lr": row["lr"],
+        "model.pretrained": row["pretrained"],
+    }
+    if row["method"] != "baseline":
+        axes |= {f"decay.{key}": row[key] for key in ("rate", "profile", "normalize", "layers")}
+        axes |= {"decay.coupled": row["coupled"], "decay.exclude": f"[{row['exclude']}]"}
+    job = next(plan.expander_of(scale).plain(sweeps.Grid(axes)))
+    if job.run != row["hash"]:
+        raise ConfigError(
+            f"{row['hash']} is not what configs/ describe now: a setting that runs.csv does not"
+            " show was changed for it, or configs/ were since"
+        )
+    return {"axes": axes}
+
+
+def _train(scale: str, grids: list[dict[str, Any]], folder: Path) -> None:
+    command = [sys.executable, "-m", "lpwd.train", "-m", f"scale={scale}"]
+    grammar = re.sub(r'"([\w.]+)":', r"\1:", json.dumps(grids, default=_plain))  # Hydra's
+    command.append(f"hydra.sweeper.grids={grammar}")
+    environment = {**os.environ, "LPWD_RESULTS": str(folder)}
+    if subprocess.run(command, cwd=ROOT, env=environment).returncode:
+        raise ConfigError("not all of the runs could be trained again; see above")
+
+
+def _compared(run: str, stored: runs.Results, anew: runs.Results) -> dict[str, str]:
+    differs: list[str] = []
+    made_with: list[str] = []
+    for table, before, after in zip(stored._fields, stored, anew, strict=True):
+        old = before[before["hash"] == run].reset_index(drop=True)
+        new = after[after["hash"] == run].reset_index(drop=True)
+        changed = _changed(old, new)
+        if table == "runs":
+            made_with = [f"{key}: {old[key][0]}" for key in changed if key in MADE_WITH]
+        differs += [f"{table}.{key}" for key in changed if key not in OF_THE_OCCASION]
+    return {"hash": run, "differs": ", ".join(differs), "made_with": ", ".join(made_with)}
+
+
+def _changed(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+    """The columns that are not the same, NaN for NaN and list for list."""
+    if len(old) != len(new):
+        return ["number of rows"]
+    texts = [frame.map(lambda value: repr(_plain(value))) for frame in (old, new)]
+    return [str(key) for key in old if not texts[0][key].equals(texts[1][key])]
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
