@@ -34,6 +34,7 @@ from tqdm import tqdm
 import lpwd
 from lpwd import data, models, plan, runs, train
 from lpwd.config import ROOT, without_hydra
+from lpwd.pages import fill
 
 FOLDER = ROOT / "results" / "bench"
 PAGE = ROOT / "docs" / "performance.md"
@@ -592,11 +593,7 @@ def write(frame: pd.DataFrame) -> None:
     buffer = BytesIO()
     draw(frame).savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     runs.write_whole(FOLDER / "bench.png", buffer.getvalue())
-    text, start, end = PAGE.read_text(), "<!-- bench -->\n", "<!-- /bench -->"
-    before, _, rest = text.partition(start)
-    after = rest.partition(end)[2]
-    body = f"Measured on {machine()}.\n\n{table(frame)}\n"
-    runs.write_whole(PAGE, f"{before}{start}{body}{end}{after}".encode())
+    fill(PAGE, "bench", f"Measured on {machine()}.\n\n{table(frame)}")
 
 
 def main() -> None:

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import torch
 
-from lpwd import claims, controls, figures, plan, recheck, report, runs, tables
+from lpwd import claims, controls, figures, outcome, plan, recheck, report, runs, tables
 from lpwd.config import ROOT, SCALES, scale_config
 from lpwd.decay import check_choice
 from lpwd.errors import ConfigError, one_line_errors
 
 DRAWINGS = (*plan.PAPER, "claims", "report")
-MODULES = (tables, figures, claims, controls, report)
-COMMANDS = (*DRAWINGS, "controls", "all", "demo", "plan", "recheck", "forget", "clean-results")
+MODULES = (tables, figures, claims, controls, report, outcome)
+OTHERS = ("controls", "all", "draw", "demo", "plan", "recheck", "forget", "clean-results")
+COMMANDS = (*DRAWINGS, *OTHERS)
 
 
 def main() -> None:
@@ -55,14 +56,22 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     if target == "clean-results":
         shutil.rmtree(runs.results_dir(scale), ignore_errors=True)
         return 0
-    targets = {"all": DRAWINGS, "demo": ("table1", "figure1")}.get(target, (target,))
+    every = (*DRAWINGS, "controls", *told(scale))
+    sets = {"all": (*DRAWINGS, *told(scale)), "draw": every, "demo": ("table1", "figure1")}
+    targets = sets.get(target, (target,))
     check_writable(runs.results_dir(scale))
-    failed = train(targets, scale, seeds)
+    failed = 0 if target == "draw" else train(targets, scale, seeds)
     draw(targets, scale)
     if target in ("demo", "table1"):
         results = runs.main_grid(runs.load(scale), scale)
         print(tables.show("table1", results, scale_config(scale)))
     return failed
+
+
+def told(scale: str) -> tuple[str, ...]:
+    """The pages that tell of a scale: those of the repository, of its own results."""
+    own = scale == outcome.SCALE and runs.results_dir(scale) == ROOT / "results" / scale
+    return outcome.DRAWINGS if own else ()
 
 
 def train(targets: Sequence[str], scale: str, seeds: int) -> int:

@@ -224,15 +224,19 @@ HEADER = ["Claim", "Where", "The paper", "Measured effect", "95 % interval", "Fr
 
 def markdown(frame: pd.DataFrame, scale: DictConfig) -> str:
     """The rule, then a table of all claims."""
-    rows = [[*HEADER, "Verdict"], ["---"] * (len(HEADER) + 1)]
-    rows += [texts(row) for row in frame.itertuples(index=False)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     counts = frame["verdict"].value_counts()
     summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts.index))
     return (
         f"# The paper's claims\n\nAt {paper.scale_note(scale)}. Of {len(frame)} claims: {summary}."
-        f"\n\n## The rule\n\n{RULE}\n## The claims\n\n{table}\n"
+        f"\n\n## The rule\n\n{RULE}\n## The claims\n\n{table(frame)}\n"
     )
+
+
+def table(frame: pd.DataFrame) -> str:
+    """The claims as a Markdown table, a row each."""
+    rows = [[*HEADER, "Verdict"], ["---"] * (len(HEADER) + 1)]
+    rows += [texts(row) for row in frame.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def texts(row: Any) -> list[str]:

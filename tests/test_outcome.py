@@ -1,0 +1,67 @@
+"""What the README tells of the results is what is stored, and nothing else."""
+
+import subprocess
+from pathlib import Path
+
+import frames
+import pytest
+from conftest import REPOSITORY
+
+from lpwd import claims, outcome, runs
+from lpwd.config import scale_config
+from lpwd.pages import fill
+
+MINI = scale_config("mini")
+MINI.grid.datasets = ["cifar100"]
+MINI.grid.lr_factors = [10, 1]
+
+
+def committed(path: str, folder: Path) -> Path:
+    """A file as it was committed last: a grid that is under way may have changed it since."""
+    done = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=REPOSITORY, capture_output=True)
+    if done.returncode:
+        pytest.skip("not a clone of the repository")
+    copy = folder / Path(path).name
+    copy.write_bytes(done.stdout)
+    return copy
+
+
+def test_pages_tell_what_is_committed(tmp_path: Path) -> None:
+    """Else results were committed without `make draw SCALE=mini`."""
+    for name in ("runs.csv", "epochs.parquet", "zero_shot.parquet"):
+        committed(f"results/{outcome.SCALE}/{name}", tmp_path)
+    stored = runs.Store(outcome.SCALE, tmp_path).collect()
+    results, scale = runs.main_grid(stored, outcome.SCALE), scale_config(outcome.SCALE)
+    readme, report = (committed(page, tmp_path) for page in ("README.md", "docs/reproduction.md"))
+    assert f"<!-- outcome -->\n{outcome.text(results, scale)}\n" in readme.read_text()
+    table = claims.table(claims.data(results, scale))
+    assert f"<!-- claims -->\n{table}\n" in report.read_text()
+
+
+def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
+    def top1(run: frames.Run) -> float:
+        return frames.top1_of(run) - run["seed"] + 0.1 * (run["method"] == "lpwd") * run["seed"]
+
+    lines = outcome.text(frames.make(MINI, seeds=3, top1=top1), MINI).splitlines()
+    lead = next(line for line in lines if line.startswith("| CIFAR-100, Swin-micro, SGDM |"))
+    paper, grid, held_out, seeds = [cell.strip() for cell in lead.split("|")[2:-1]]
+    assert (paper, grid, held_out) == ("+0.53", "+3.00", "+3.00")
+    # 3 + 0.1, 0.2 and 0.3: mean 3.2, deviation 0.1, and t's 4.303 for two degrees of freedom
+    assert seeds == "+3.20 [+2.95, +3.45]"
+
+
+def test_gaps_and_the_command_that_fills_them() -> None:
+    text = outcome.text(frames.make(MINI, keep=lambda run: run["method"] == "wd"), MINI)
+    assert "56 of the 176 runs of Table 1's grid are stored, and no fresh seeds" in text
+    assert "`make all SCALE=mini SEEDS=5` goes on with the rest" in text
+    assert "| +0.53 | — | — | — |" in text
+
+
+def test_a_block_is_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
+    fill(page, "x", "new\n")
+    fill(page, "x", "new")
+    assert page.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
+    with pytest.raises(ValueError, match="has no block <!-- y -->"):
+        fill(page, "y", "new")
