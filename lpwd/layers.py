@@ -151,6 +151,8 @@ def _first_use(model: Any) -> list[str]:
 
 
 if __name__ == "__main__":  # python -m lpwd.layers model=convnext_tiny
-    from lpwd.listing import main
-
+    try:
+        from lpwd.listing import main
+    except ModuleNotFoundError as error:  # the library alone is installed
+        raise SystemExit(f"error: {error}: run this from a clone, after make setup") from None
     main()
