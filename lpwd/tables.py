@@ -24,6 +24,7 @@ from lpwd.paper import Column, number
 from lpwd.runs import Results, canonical_number, write_whole
 
 GAP, NONE = "—", "–"  # runs are missing | the paper has no such cell
+TICK = "✓"
 
 TABLE1_METHODS = ("baseline", "l2", "wd", "lpwd")
 TABLE3_METHODS = ("wd", "rwd", "pwd", "lpwd")
@@ -166,7 +167,7 @@ def layout3(frame: pd.DataFrame, scale: DictConfig) -> Layout:
     body = []
     for c in _rows(frame):
         name = paper.METHODS[c.method]
-        marks = ["✓" if tick == name else "" for tick in ticks]
+        marks = [TICK if tick == name else "" for tick in ticks]
         body.append(["Baseline", *marks, _main(c, frame), *(LINES[line](c) for line in lines)])
     where = ", ".join(paper.column_names(paper.ablation_column(scale)))
     return Layout(

@@ -14,7 +14,7 @@ import pytest
 import vl_convert
 from omegaconf import DictConfig
 
-from lpwd import claims, figures, paper, report, stats, tables
+from lpwd import claims, controls, figures, paper, report, runs, stats, tables
 from lpwd.config import scale_config
 from lpwd.figures.common import LOOKS
 from lpwd.report import charts, verdicts
@@ -225,6 +225,7 @@ def test_cells_are_those_of_the_table_with_what_stands_behind(
         assert sorted(values) == sorted(f"{value:.2f}" for value in runs["best_mean"])
         (chosen,) = page.find("td", button["popovertarget"], class_="chosen")
         assert chosen["text"] == f"{c.mean:.2f}"
+        assert chosen["title"] == f"run {c.hash}"
 
 
 def test_the_papers_value_stands_beside_ours_with_its_protocol(page: Page) -> None:
@@ -235,8 +236,40 @@ def test_the_papers_value_stands_beside_ours_with_its_protocol(page: Page) -> No
             assert "protocol" in row["text"] or row["text"] in ("η, λ chosen", "runs")
 
 
+def rows(page: Page, target: str) -> list[str]:
+    """The names of a table's rows, without what opens behind its cells."""
+    heads = page.find("th", target, scope="row")
+    return [e["text"] for e in heads if not any("-cell" in str(name) for name in e["in"])]
+
+
+def test_table3_names_its_methods(page: Page) -> None:
+    assert rows(page, "table3") == ["WD", "RWD", "PWD", "LPWD"]
+
+
+def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: Results) -> None:
+    beside = mini.runs[mini.runs["method"] == "wd"].assign(profile="linear")
+    epochs = mini.epochs[mini.epochs["hash"].isin(beside["hash"])]
+    beside, epochs = (frame.assign(hash="linear-" + frame["hash"]) for frame in (beside, epochs))
+    beside["best_mean"] += 4
+    setting = runs.default_setting("mini", *paper.ablation_column(MINI), pretrained=True)
+    every = Results(
+        pd.concat([mini.runs, beside]).assign(setting=setting),
+        pd.concat([mini.epochs, epochs]),
+        mini.zero_shot,
+    )
+    page = Page(report.page(mini, every, MINI))
+    names = rows(page, "controls")
+    assert names == [part.question for part in controls.PARTS]
+    texts = [e["text"] for e in page.find("td", "controls")]
+    of_row = texts[7 * names.index("The layers, decayed before the update") :][:7]
+    assert of_row[:3] == ["WD × linear", "WD", "+4.00"]
+    assert of_row[5:] == ["6 of 6", "+4.00"]
+    (section,) = page.find("section", id="controls")
+    assert f"at its best, {verdicts.HELD_OUT}" in section["text"]
+
+
 def test_gaps_are_told_with_the_command_that_fills_them(bare: Page, partial: Page) -> None:
-    for target in (*figures.DRAWINGS, "table1", "table3"):
+    for target in (*figures.DRAWINGS, "table1", "table3", "controls"):
         (section,) = bare.find("section", id=target)
         assert f"make {target} SCALE=smoke" in section["text"]
     (claimed,) = bare.find("section", id="claims")

@@ -50,7 +50,7 @@ def page(results: Results, every: Results, scale: DictConfig) -> str:
         note=note[0].upper() + note[1:],
         fill=lambda target: paper.fill_command(target, scale),
         verdicts=verdicts.summary(results, scale),
-        tables=tabled.tables_of(results, scale),
+        tables=tabled.tables_of(results, every, scale),
         figures=charts.figures_of(results, scale),
         curves=charts.curves(results, scale),
         vega=charts.library(),

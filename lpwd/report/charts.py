@@ -389,6 +389,10 @@ def _figure4(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
     return _panels(*heatmaps, curves).add_params(_pick_column("figure4", columns, columns[0]))
 
 
+def _signed(points: float) -> str:
+    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0: never −0.0
+
+
 def _differences(by_method: dict[str, pd.DataFrame], pick: alt.Parameter) -> Any:
     wd, lpwd = by_method["wd"], by_method["lpwd"]
     difference = lpwd["value"] - wd["value"]
@@ -396,7 +400,7 @@ def _differences(by_method: dict[str, pd.DataFrame], pick: alt.Parameter) -> Any
     reach = -limits([-difference.abs().to_frame()])[0] or 1.0
     cells = wd.assign(
         value=difference,
-        text=_texts(difference, lambda points: f"{points:+.1f}".replace("-", "−"), either),
+        text=_texts(difference, _signed, either),
         hash=wd["hash"] + " and " + lpwd["hash"],
         dark=difference.abs() > 0.6 * reach,
     )

@@ -9,18 +9,31 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd import paper, stats, tables
+from lpwd import controls, paper, stats, tables
 from lpwd.report.verdicts import HELD_OUT, PAPERS
 from lpwd.runs import Results
 from lpwd.tables import GAP, NONE, Layout
 
-#: The lines under a method, as the page names them: no number without its protocol.
+#: The lines under a method, and columns, as the page names them: no number without its protocol.
 LINES = {
     "the paper": f"in the paper ({PAPERS})",
     "held-out": HELD_OUT,
     "fresh seeds": f"fresh seeds, {PAPERS}",
     "fresh seeds, held-out": f"fresh seeds, {HELD_OUT}",
 }
+CONTROLS = {
+    "At its best": f"at its best, {PAPERS}",
+    "held-out": f"at its best, {HELD_OUT}",
+    "Fresh seeds": f"fresh seeds, {PAPERS}",
+}
+
+
+class Run(NamedTuple):
+    """A run of a grid: its value, what kind of cell that is, and its hash."""
+
+    text: str
+    kind: str
+    hash: str = ""
 
 
 class Behind(NamedTuple):
@@ -30,7 +43,7 @@ class Behind(NamedTuple):
     title: str
     facts: list[tuple[str, str]]
     lambdas: list[str]
-    grid: list[tuple[str, list[tuple[str, str]]]]  # η, its cells: text and kind
+    grid: list[tuple[str, list[Run]]]  # η, its runs
 
 
 class Cell(NamedTuple):
@@ -61,8 +74,8 @@ class Table(NamedTuple):
     notes: list[str]
 
 
-def tables_of(results: Results, scale: DictConfig) -> list[Table]:
-    """Tables 1, 3 and 2."""
+def tables_of(results: Results, every: Results, scale: DictConfig) -> list[Table]:
+    """Tables 1, 3 and 2, and the controls, whose runs stand beside those of the main grid."""
     makers = {"table1": _rows1, "table3": _rows3, "table2": _rows2}
     made = []
     for target, make in makers.items():
@@ -72,7 +85,15 @@ def tables_of(results: Results, scale: DictConfig) -> list[Table]:
         header, rows = make(layout, behind)
         merged = [paper.spans(row) for row in header]
         made.append(Table(target, layout.name, layout.title, merged, rows, layout.notes[1:]))
-    return made
+    return [*made, _controls(every, scale)]
+
+
+def _controls(every: Results, scale: DictConfig) -> Table:
+    layout = controls.layout(controls.data(every, scale), scale)
+    (heads,) = layout.header
+    header = [(CONTROLS.get(head, head), 1) for head in heads]
+    rows = _plain_rows(layout.body)
+    return Table("controls", layout.name, layout.title, [header], rows, layout.notes[1:])
 
 
 Made = tuple[list[list[str]], list[Row]]  # the header's rows, the body's
@@ -93,22 +114,29 @@ def _rows1(layout: Layout, behind: list[Behind]) -> Made:
 
 
 def _rows3(layout: Layout, behind: list[Behind]) -> Made:
-    """A row a method; its own accuracy opens, and columns that tell nothing are left out."""
+    """A row a method, by its name where the paper ticks a column; its own accuracy opens.
+
+    Columns that tell nothing are left out.
+    """
     (heads,) = layout.header
     own = 1 + len(tables.TABLE3_METHODS)
     columns = list(zip(*layout.body, strict=True))
-    kept = [i for i, texts in enumerate(columns) if heads[i] not in LINES or _telling(texts)]
+    shown = [i for i in range(own, len(heads)) if heads[i] not in LINES or _telling(columns[i])]
     names = {**LINES, heads[own]: f"{heads[own]}, {PAPERS}"}
     rows = []
     for texts, opens in zip(layout.body, behind, strict=True):
-        cells = [Cell(texts[i], opens if i == own else None) for i in kept[1:]]
-        rows.append(Row("main", texts[0], "", cells))
-    return [[names.get(heads[i], heads[i]) for i in kept]], rows
+        cells = [Cell(texts[i], opens if i == own else None) for i in shown]
+        rows.append(Row("main", heads[texts.index(tables.TICK)], "", cells))
+    return [[heads[0], *(names.get(heads[i], heads[i]) for i in shown)]], rows
 
 
 def _rows2(layout: Layout, _: list[Behind]) -> Made:
-    rows = [Row("main", name, "", [Cell(text) for text in texts]) for name, *texts in layout.body]
-    return layout.header, rows
+    return layout.header, _plain_rows(layout.body)
+
+
+def _plain_rows(body: Sequence[Sequence[str]]) -> list[Row]:
+    """Rows in which nothing opens."""
+    return [Row("main", name, "", [Cell(text) for text in texts]) for name, *texts in body]
 
 
 def _telling(texts: Sequence[str]) -> bool:
@@ -183,16 +211,16 @@ def _stored(c: Any, target: str, scale: DictConfig) -> str:
     return text
 
 
-def _run(runs: pd.DataFrame, lr: float, rate: float, chosen: str) -> tuple[str, str]:
-    """One run of the grid: its value and what kind of cell that is."""
+def _run(runs: pd.DataFrame, lr: float, rate: float, chosen: str) -> Run:
     same = runs["rate"].isna() if math.isnan(rate) else runs["rate"] == rate
     found = runs[(runs["lr"] == lr) & same]
     if found.empty:
-        return GAP, "missing"
+        return Run(GAP, "missing")
     run = found.iloc[0]
     if run["status"] == "diverged":
-        return "diverged", "diverged"
-    return f"{run['best_mean']:.2f}", "chosen" if run["hash"] == chosen else ""
+        return Run("diverged", "diverged", run["hash"])
+    kind = "chosen" if run["hash"] == chosen else ""
+    return Run(f"{run['best_mean']:.2f}", kind, run["hash"])
 
 
 def _rate(rate: float) -> str:
