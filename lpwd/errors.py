@@ -8,7 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 
 from lpwd.layers import did_you_mean
 
@@ -59,6 +64,8 @@ def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name} is unknown{did_you_mean(name, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: write key=value, as in scale=smoke; to sweep, -m and a=1,2"
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(error, ConfigCompositionException) and key:
