@@ -450,9 +450,11 @@ def describe(record: runs.Record | None, store: runs.Store) -> str:
     s, where = record["summary"], store.runs / record["hash"]
     if s["status"] == "diverged":
         return f"{record['hash']} diverged at epoch {s['diverged_epoch']}; stored in {where}"
+    k = s["best_k"]
+    best = "of the best epoch" if k == 1 else f"± {s['best_std']:.2f}, mean of the best {k} epochs"
     return (
-        f"{record['hash']} test top-1 {s['best_mean']:.2f} ± {s['best_std']:.2f} (mean of the best"
-        f" {s['best_k']} epochs), last {s['final_top1']:.2f}; stored in {where}"
+        f"{record['hash']} test top-1 {s['best_mean']:.2f} ({best}), last {s['final_top1']:.2f};"
+        f" stored in {where}"
     )
 
 

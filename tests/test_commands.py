@@ -148,7 +148,8 @@ def test_a_failing_run_is_told_and_the_sweep_goes_on(tmp_path: Path) -> None:
 
 def test_one_run_and_its_second_call(tmp_path: Path) -> None:
     first = train("scale=smoke", "seed=3", *SMALL, results=tmp_path)
-    assert re.match(r"[0-9a-f]{12} test top-1 ", first.stdout), first.stderr
+    said = r"[0-9a-f]{12} test top-1 [\d.]+ \(of the best epoch\), last [\d.]+; stored in "
+    assert re.match(said, first.stdout), first.stderr
     assert "is stored already" in train("scale=smoke", "seed=3", *SMALL, results=tmp_path).stdout
 
 
