@@ -297,7 +297,7 @@ def test_paper_shows_what_opens_on_the_screen(desktop: Any) -> None:
         assert desktop.execute_script("return arguments[0].checkVisibility()", words)
         assert desktop.find_elements(By.CSS_SELECTOR, "#table1 tr.print")[0].is_displayed()
         assert not one(desktop, "body > nav").is_displayed()
-        assert not one(desktop, "#runs table").is_displayed()
+        assert not one(desktop, "#runs .dt-container").is_displayed()
         pdf = desktop.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
         assert base64.b64decode(pdf["data"]).startswith(b"%PDF")
     finally:
