@@ -176,8 +176,6 @@ class WeightDecay:
         coupled: bool = True,
         exclude: Iterable[str] = (),
     ) -> None:
-        if isinstance(optimizer, nn.Module):
-            raise ValueError("the optimizer comes first: WeightDecay(optimizer, model, …)")
         check_choice("method", method, METHODS)
         self.moment, default_profile = METHODS[method]
         self.method = method

@@ -96,12 +96,6 @@ def test_wrong_arguments(kwargs: dict[str, Any], message: str) -> None:
     refused(message, optimizer, model, **{"method": "lpwd", "rate": 0.1, **kwargs})
 
 
-def test_swapped_arguments() -> None:
-    model: Any = mlp()
-    with pytest.raises(ValueError, match=r"^the optimizer comes first"):
-        lpwd.WeightDecay(model, Adam(model.parameters(), lr=0.1), "lpwd", 0.1)
-
-
 @pytest.mark.parametrize("lr", [float("nan"), float("inf"), -1.0])
 def test_wrong_lr(lr: float) -> None:
     model = mlp()
