@@ -17,7 +17,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -175,8 +175,19 @@ def write_whole(path: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
+            flush_names(path.parent)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def flush_names(folder: Path) -> None:
+    """Have a renaming reach the disk, so that it outlives a loss of power too."""
+    with suppress(OSError):  # some shared folders refuse; there the server sees to it
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def set_aside(path: Path, why: str) -> None:
@@ -212,6 +223,7 @@ class Store:
                 with writing(self.runs / run):
                     self.runs.mkdir(exist_ok=True)
                     aside.rename(self.runs / run)
+                    flush_names(self.runs)
             except CannotWrite:
                 if self._body(run) is None:
                     raise

@@ -298,6 +298,49 @@ class Rows:
         self.state = {"number": state["number"]}
 
 
+def test_a_checkpoint_is_written_at_most_so_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    checkpoint, training, seen = Checkpoint(tmp_path, minutes=5), Rows(), []
+    for now in range(1000, 1000 + 61 * 60, 60):  # epochs of a minute, for an hour
+        training.state = {"number": now}
+        checkpoint.save_if_due(training)
+        if checkpoint.path.exists():
+            restored = Rows()
+            assert checkpoint.restore(restored)
+            seen.append(restored.state["number"])
+    assert sorted(set(seen)) == [1000 + 300 * n for n in range(1, 13)]
+
+
+def test_a_new_checkpoint_is_on_the_disk_before_the_old_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, training, flushed, replaced = Checkpoint(tmp_path, 0), Rows(), [], []
+    checkpoint.save(training)
+    before, fsync, replace = checkpoint.path.read_bytes(), os.fsync, Path.replace
+
+    def noting_fsync(file: int) -> None:
+        flushed.append(str(Path(f"/proc/self/fd/{file}").readlink()))
+        fsync(file)
+
+    def noting_replace(aside: Path, path: Path) -> None:
+        replaced.append(path)
+        assert path.read_bytes() == before
+        assert flushed == [str(aside)]
+        replace(aside, path)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(Path, "replace", noting_replace)
+    training.state = {"number": 2}
+    checkpoint.save(training)
+    assert replaced == [checkpoint.path]
+    assert flushed[1:] == [str(tmp_path)]  # the folder: the renaming itself
+    assert checkpoint.restore(training)
+    assert checkpoint.path.read_bytes() != before
+
+
 class Hostile:
     """Pickled, it is a command."""
 
@@ -438,17 +481,46 @@ def test_a_read_only_folder(warm: Warm, whole: Path, small_disk: Path) -> None:
     assert numbers_of(results) == numbers_of(whole)
 
 
-def test_without_memory_the_run_says_so_and_the_sweep_goes_on(
-    warm: Warm, whole: Path, results: Path
-) -> None:
-    too_large = [*SWEEP, "model=convnext_micro", "scale.eval_batch_size=8,40"]
-    too_large += ["scale.batch_size=96", "decay=lpwd"]
-    code, said = warm.run(*too_large, results=results, spare=8_000_000)
+def test_without_memory_the_run_says_so_and_the_sweep_goes_on(warm: Warm, results: Path) -> None:
+    """Of two runs, one takes 500 MB and more, the other less than 120: there are 250."""
+    sweep = ["-m", *SMALL, "scale.images.train=1000", "scale.batch_size=1000,16"]
+    sweep += ["scale.epochs=1", "decay=lpwd"]
+    code, said = warm.run(*sweep, results=results, spare=250_000_000)
     assert code == 1, said
-    assert "2 failed: out of memory: train fewer runs at once (machine.runs" in said
-    assert len(list(results.glob("smoke/work/*/failure.txt"))) == 2
-    assert warm.run(*too_large, results=results)[0] == 0
+    assert "1 failed: out of memory: train fewer runs at once (machine.runs" in said
+    assert len(list(results.glob("smoke/work/*/failure.txt"))) == 1
+    assert runs.load("smoke").runs["batch_size"].tolist() == [16]
+    assert warm.run(*sweep, results=results)[0] == 0
+    assert sorted(runs.load("smoke").runs["batch_size"]) == [16, 1000]
     assert not list(results.glob("smoke/work/*/*"))
+
+
+@pytest.mark.parametrize("rate", ["1e9", "0.1"])
+def test_a_failed_run_leaves_no_memory_with_its_error(
+    results: Path, monkeypatch: pytest.MonkeyPatch, rate: str
+) -> None:
+    """The sweep keeps the error to its end: of wrong rates, or of a lack of memory."""
+    import weakref
+
+    from lpwd import plan, train
+
+    models, whole = [], train.models.create
+
+    def noting(*args: Any) -> torch.nn.Module:
+        model = whole(*args)
+        models.append(weakref.ref(model))
+        return model
+
+    def no_memory(*args: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(train.models, "create", noting)
+    monkeypatch.setattr(train, "train_epoch", no_memory)
+    cfg = plan.composed([*SMALL, "decay=wd", f"decay.rate={rate}"])
+    with pytest.raises(train.ConfigError) as caught:
+        train.run_of_a_sweep(cfg)
+    assert ("ηλ_i" if rate == "1e9" else "out of memory") in str(caught.value)
+    assert [model() for model in models] == [None]
 
 
 # -- diverged -------------------------------------------------------------------------------------

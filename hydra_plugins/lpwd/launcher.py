@@ -177,7 +177,6 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
             pipe.send(_portable(_run(overrides, number, hydra_context, task_function, config)))
         except KeyboardInterrupt:
             return  # asked to stop: the run left its checkpoint
-        gc.collect()  # a run's model is held by cycles: left to themselves, they pile up
         if gc.get_freeze_count() == 0:
             gc.freeze()  # what was imported stays: later collections need not look at it
 
