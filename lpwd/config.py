@@ -84,6 +84,16 @@ class Images:
 
 
 @dataclass
+class Grid:
+    datasets: list[str] = MISSING
+    models: list[str] = MISSING
+    series: list[str] = MISSING
+    optimizers: list[str] = MISSING
+    lr_factors: list[float] = MISSING
+    rate_factors: list[float] = MISSING
+
+
+@dataclass
 class Scale:
     name: str = MISSING
     images: Images = field(default_factory=Images)
@@ -96,7 +106,7 @@ class Scale:
     loader: str = "device"
     r_op_every: int = 10
     base: dict[str, dict[str, float]] = MISSING
-    grid: dict[str, Any] = MISSING
+    grid: Grid = field(default_factory=Grid)
 
 
 @dataclass
@@ -176,6 +186,9 @@ LARGEST = 2**31 - 1
 #: What each optimizer cannot do without.
 OPTIMIZER_KEYS = {"adam": ("betas", "eps"), "sgdm": ("momentum",)}
 
+#: Keys that not every config of their group has.
+OPTIONAL = {f"optimizer.{key}" for of_one in OPTIMIZER_KEYS.values() for key in of_one}
+
 #: The types of the dataclasses above in a user's words.
 IN_WORDS = {
     int: "a whole number",
@@ -240,6 +253,9 @@ def _typed(cfg: DictConfig) -> dict[str, Any]:
     for key, hint in _hints(Config).items():
         if is_dataclass(hint) and not isinstance(_at(raw, key), dict):
             raise ConfigError(f"{key}={_at(raw, key)} must be keys and values, as in configs/")
+        group, _, name = key.rpartition(".")
+        if name not in (_at(raw, group) if group else raw) and key not in OPTIONAL:
+            raise ConfigError(f"{key} is missing; leave ~{key} out, or give it a value")
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Config), own)
         plain: Any = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)

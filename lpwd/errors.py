@@ -62,10 +62,11 @@ def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(error, ConfigCompositionException) and key:
+        fault = str(cause).splitlines()[0]
+        if "not in struct" not in fault:
+            return f"{key} takes no such value ({fault}); see the one in configs/"
         if key in known_keys:  # of another optimizer, say
             group = key.partition(".")[0]
             return f"{key} is no key of the chosen {group}: leave it out, or choose another {group}"
-        if "not in struct" in str(cause):
-            return f"there is no config key {key}{did_you_mean(key, known_keys)}"
-        return f"{key}: {str(cause).splitlines()[0]}"
+        return f"there is no config key {key}{did_you_mean(key, known_keys)}"
     return " ".join(str(error).split())

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+import pages
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -481,16 +481,6 @@ BENCHES = {
 }
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else train.cpu_name()
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{name}, {cores} cores, one thread a process; Python {platform.python_version()},"
-        f" torch {torch.__version__.partition('+')[0]}"
-    )
-
-
 def table(frame: pd.DataFrame) -> str:
     """The rows as Markdown."""
     lines = [
@@ -535,11 +525,7 @@ def write(frame: pd.DataFrame) -> None:
     buffer = BytesIO()
     draw(frame).savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     runs.write_whole(FOLDER / "bench.png", buffer.getvalue())
-    text, start, end = PAGE.read_text(), "<!-- bench -->\n", "<!-- /bench -->"
-    before, _, rest = text.partition(start)
-    after = rest.partition(end)[2]
-    body = f"Measured on {machine()}.\n\n{table(frame)}\n"
-    runs.write_whole(PAGE, f"{before}{start}{body}{end}{after}".encode())
+    pages.fill(PAGE, "bench", f"Measured on {pages.machine(DEVICE)}.\n\n{table(frame)}")
 
 
 def main() -> None:
@@ -558,7 +544,7 @@ def main() -> None:
         for row in BENCHES[name]():
             rows.append(row)
             tqdm.write(f"{row.work}, {row.case} against {row.against}: {row.ratio:.3g} {row.must}")
-    frame = pd.DataFrame(rows).assign(met=[row.met for row in rows], device=machine())
+    frame = pd.DataFrame(rows).assign(met=[row.met for row in rows], device=pages.machine(DEVICE))
     if args.benches:  # a part is for looking at, not for keeping
         print(table(frame))
     else:

@@ -20,73 +20,34 @@ import pandas as pd
 import pytest
 import torch
 from conftest import REPOSITORY
-from faults import SMALL, SWEEP, Warm, checkpoints, kill, outcome, trained, wait_until
+from faults import (
+    HOW,
+    ONE_RUN,
+    SMALL,
+    SWEEP,
+    Rows,
+    Warm,
+    checkpoints,
+    damage,
+    kill,
+    kill_at_random,
+    numbers_of,
+    same_as,
+    trained,
+    wait_until,
+)
 
 from lpwd import claim, runs
 from lpwd.checkpoint import Checkpoint
 from lpwd.claim import Claim
 
-ONE_RUN = [*SMALL, "scale.epochs=2", "decay=baseline"]
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    warm = Warm()
-    yield warm
-    warm.close()
-
-
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "results"
-    monkeypatch.setenv("LPWD_RESULTS", str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the sweep that nothing befell."""
-    folder = tmp_path_factory.mktemp("whole") / "results"
-    code, said = warm.run(*SWEEP, results=folder)
-    assert code == 0, said
-    return folder
-
-
-def same_as(whole: Path, results: Path) -> bool:
-    """Equal in every number; and nothing is left behind."""
-    leftovers = [*results.glob("smoke/work/*/*"), *results.glob("smoke/runs/.*")]
-    assert not leftovers
-    return numbers_of(results) == numbers_of(whole)
-
-
-def numbers_of(results: Path) -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LPWD_RESULTS", str(results))
-        return outcome(results)
-
-
 # -- killed ---------------------------------------------------------------------------------------
-
-
-def kill_at_random(warm: Warm, results: Path, rng: random.Random, kills: int) -> Counter[str]:
-    """Start the sweep again and again, and kill it, until it ends or was killed so often."""
-    seen: Counter[str] = Counter()
-    while seen["kills"] < kills:
-        pid = warm.start(*SWEEP, results=results)
-        time.sleep(rng.uniform(0.2, 3))
-        kill(pid)
-        if warm.wait(pid) == 0:
-            break
-        seen["kills"] += 1
-        seen["with a checkpoint"] += bool(checkpoints(results))
-    return seen
 
 
 def test_a_sweep_that_is_killed_and_started_again_ends_the_same(
     warm: Warm, whole: Path, results: Path
 ) -> None:
-    seen = kill_at_random(warm, results, random.Random(1), kills=4)
-    assert seen["kills"]
+    assert kill_at_random(warm, results, random.Random(1), kills=4)
     code, said = warm.run(*SWEEP, results=results)
     assert code == 0, said
     assert same_as(whole, results)
@@ -226,20 +187,6 @@ def _claim_often(folder: Path, held: Path) -> int:
 # -- damaged --------------------------------------------------------------------------------------
 
 
-def damage(path: Path, how: str, rng: random.Random) -> None:
-    content = bytearray(path.read_bytes())
-    if how == "empty":
-        content.clear()
-    elif how == "truncated":
-        del content[rng.randrange(1, len(content)) :]
-    else:
-        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    path.write_bytes(bytes(content))
-
-
-HOW = ["empty", "truncated", "bit flipped"]
-
-
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", ["runs.csv", "epochs.parquet", "zero_shot.parquet"])
 def test_damaged_collected_files_are_rebuilt(
@@ -283,19 +230,6 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(
     assert "checkpoint.pt: is damaged (its checksum differs), the run starts anew" in said
     assert "set aside as checkpoint.pt.damaged-1" in said
     assert numbers_of(cut) == expected
-
-
-class Rows:
-    """A training whose state is one number."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = {"number": 1}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.state = {"number": state["number"]}
 
 
 def test_a_checkpoint_is_written_at_most_so_often(

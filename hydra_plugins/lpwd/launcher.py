@@ -203,7 +203,9 @@ def _run(
 
 
 def _portable(done: JobReturn) -> JobReturn:
-    """The same with an error that the sweep can unpickle; many classes of errors cannot be."""
+    """The same for the sweep, which keeps it to its end: without the configs, and with an error
+    that can be unpickled, as those of many classes cannot."""
+    done.cfg = done.hydra_cfg = None
     error = done._return_value  # the property of that name raises it
     try:
         pickle.loads(pickle.dumps(error))

@@ -44,9 +44,13 @@ class StoreSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         from lpwd import sweeps
+        from lpwd.config import check
         from lpwd.errors import ConfigError
         from lpwd.runs import Store
 
+        check(self.config)
+        if type(self.seeds) is not int or self.seeds < 0:
+            raise ConfigError(f"hydra.sweeper.seeds={self.seeds} must be a whole number, 0 or more")
         loader = self.hydra_context.config_loader
         expander = sweeps.Expander(
             lambda overrides: loader.load_sweep_config(self.config, overrides),
