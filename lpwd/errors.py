@@ -49,9 +49,17 @@ def one_line_errors(known_keys: Iterable[str] = ()) -> Iterator[None]:
     except (ConfigError, HydraException) as error:
         print(f"error: {one_line(error, known_keys)}", file=sys.stderr)
         sys.exit(2)
+    except PermissionError as error:
+        print(f"error: {_closed(error)}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def _closed(error: PermissionError) -> str:
+    where = error.filename or "a file"
+    return f"no permission for {where}; allow it there, or name another folder with LPWD_RESULTS"
 
 
 def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:

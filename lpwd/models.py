@@ -131,6 +131,8 @@ def load_weights(net: nn.Module, file: Path) -> None:
         adapt = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
         state = adapt(state, net) if adapt else state
     except Exception as error:  # readers of damaged or foreign files raise anything
+        if is_out_of_memory(error):
+            raise
         fault = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"{file} does not hold weights of this model ({fault})") from None
     heads = net.pretrained_cfg["classifier"]  # pyright: ignore

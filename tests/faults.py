@@ -93,7 +93,7 @@ class Warm:
         """The number of a new process; its output goes to `results`.log.
 
         die_at: it kills itself just before so many changes to its results. spare: bytes of memory
-        that it may still take. env: more variables.
+        that it may still take. nobody: without the superuser's rights. env: more variables.
         """
         args = [*arguments, "hydra/launcher=basic"] if "-m" in arguments else list(arguments)
         return self._ask(arguments=args, results=str(results), **question)
@@ -150,6 +150,7 @@ def _become(
     results: str,
     die_at: int | None = None,
     spare: int | None = None,
+    nobody: bool = False,
     env: dict[str, str] | None = None,
 ) -> None:
     """The life of a forked process: the command, and its end."""
@@ -166,6 +167,8 @@ def _become(
         if spare is not None:
             taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (taken + spare, taken + spare))
+        if nobody and os.geteuid() == 0:
+            os.setuid(65534)
         sys.argv = ["lpwd.train", *arguments]
         code = _command()
         print(f"changes: {len(changes)}", flush=True)

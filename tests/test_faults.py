@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -31,6 +32,7 @@ from faults import (
     damage,
     kill,
     kill_at_random,
+    log,
     numbers_of,
     same_as,
     trained,
@@ -105,12 +107,11 @@ def test_sweeps_at_once_train_every_run_once(warm: Warm, whole: Path, results: P
     assert same_as(whole, results)
 
 
-def foreign_claim(work: Path, age: float) -> Path:
-    """A claim of another machine whose heart last beat so many seconds ago."""
+def foreign_claim(work: Path) -> Path:
+    """A claim of another machine, whose heart beats just now."""
     work.mkdir(parents=True, exist_ok=True)
     path = work / "claim-1"
     path.write_text("elsewhere.example 123 another-boot/pid:[1]")
-    os.utime(path, (time.time() - age,) * 2)
     return path
 
 
@@ -118,10 +119,19 @@ def test_a_run_of_another_machine_is_waited_for_and_taken_over(
     warm: Warm, whole: Path, results: Path
 ) -> None:
     run = next((whole / "smoke" / "runs").iterdir()).name
-    foreign_claim(results / "smoke" / "work" / run, age=claim.SILENT_SECONDS - 12)
-    code, said = warm.run(*SWEEP, results=results)
-    assert code == 0, said
-    assert "1 runs left, all in training elsewhere: waiting for them" in said
+    foreign = foreign_claim(results / "smoke" / "work" / run)
+    sweep = warm.start(*SWEEP, results=results)
+
+    def waits_while_its_heart_beats() -> bool:
+        os.utime(foreign)
+        return (
+            "1 runs left, all in training elsewhere: waiting for them" in log(results).read_text()
+        )
+
+    assert wait_until(waits_while_its_heart_beats)
+    assert run not in trained(results)
+    os.utime(foreign, (time.time() - claim.SILENT_SECONDS - 1,) * 2)
+    assert warm.wait(sweep) == 0, log(results).read_text()
     assert trained(results)[-1] == run
     assert same_as(whole, results)
 
@@ -135,7 +145,7 @@ def test_a_claim_of_this_host_name_but_another_machine_is_respected(tmp_path: Pa
 
 
 def test_clocks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign_claim(tmp_path, age=0)
+    foreign_claim(tmp_path)
     for wrong in (-1e6, 1e6):
         monkeypatch.setattr(time, "time", lambda wrong=wrong: wrong)
         assert claim.in_training(tmp_path)
@@ -413,6 +423,51 @@ def test_a_read_only_folder(warm: Warm, whole: Path, small_disk: Path) -> None:
     assert said.startswith("error: cannot write")
     assert len(said.splitlines()) == 2, said  # and the count of changes
     assert numbers_of(results) == numbers_of(whole)
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Results that another user may reach: tests of permissions say nothing of a superuser."""
+    readable = all(path.stat().st_mode & 0o005 == 0o005 for path in REPOSITORY.parents)
+    if os.geteuid() == 0 and not readable:
+        pytest.skip("the superuser may do everything, and another user cannot read this clone")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        results = Path(folder) / "results"
+        results.mkdir()
+        monkeypatch.setenv("LPWD_RESULTS", str(results))
+        yield results
+        results.chmod(0o777)
+
+
+def test_without_permission_to_write(warm: Warm, public: Path) -> None:
+    public.chmod(0o555)
+    code, said = warm.run(*SMALL, results=public, nobody=True)
+    assert code == 2, said
+    assert said.startswith(f"error: cannot write {public}")
+    assert "Permission denied; free room or allow writing there" in said
+    code, said = warm.run("-m", *SMALL, "seed=0,1", results=public, nobody=True)
+    assert code == 1, said
+    assert "error: 2 of 2 runs failed; the same command tries them again" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["", "smoke/runs.csv", "smoke/epochs.parquet", "run.json"])
+def test_without_permission_to_read(warm: Warm, whole: Path, public: Path, name: str) -> None:
+    """What cannot be read is not held for damaged."""
+    shutil.copytree(whole, public, dirs_exist_ok=True)
+    closed = next(public.rglob("run.json")) if name == "run.json" else public / name
+    for folder in public.rglob("*/"):
+        folder.chmod(0o777)
+    mode = closed.stat().st_mode
+    closed.chmod(0)
+    code, said = warm.run(*SWEEP, results=public, nobody=True)
+    assert code == 2, said
+    assert said.startswith(f"error: no permission for {closed}"), said
+    assert "; allow it there, or name another folder with LPWD_RESULTS" in said
+    closed.chmod(mode)
+    assert numbers_of(public) == numbers_of(whole)
+    assert not list(public.rglob("*.damaged-*"))
 
 
 def test_without_memory_the_run_says_so_and_the_sweep_goes_on(warm: Warm, results: Path) -> None:

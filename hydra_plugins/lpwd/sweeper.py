@@ -98,9 +98,11 @@ class StoreSweeper(Sweeper):
         store.collect()
         if failed:
             _tell(failed)
+            traces = f"{store.root / 'work'}/<hash>/failure.txt"
             sys.exit(
-                f"error: {len(failed)} of {len(missing)} runs failed; tracebacks stand in"
-                f" {store.root / 'work'}/<hash>/failure.txt; the same command tries them again"
+                f"error: {len(failed)} of {len(missing)} runs failed;"
+                f"{f' tracebacks stand in {traces};' * bool(store.failures())}"
+                " the same command tries them again"
             )
         return returns
 
