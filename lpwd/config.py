@@ -143,6 +143,7 @@ class Config:
 
 CHOICES = {
     "scale.name": SCALES,
+    "data.name": names_in("data"),
     "model.name": names_in("model"),  # tables compare a run with the config of its model's name
     "optimizer.name": ("adam", "sgdm"),
     "decay.method": METHODS,
@@ -232,6 +233,7 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError(f"machine.device={device} must be auto, cpu, cuda or cuda:<number>")
     _check_optimizer(plain)
     _check_data(plain["data"])
+    _check_arch(plain["model"]["arch"])
 
 
 def check_groups(arguments: Iterable[str]) -> None:
@@ -266,7 +268,21 @@ def _typed(cfg: DictConfig) -> dict[str, Any]:
             fault = str(error).partition("\n")[0]
             raise ConfigError(f"{full_key}: {fault}{did_you_mean(full_key, keys())}") from None
         raise ConfigError(f"{key}={_at(raw, key)} must be {_in_words(key)}") from None
+    resolved: Any = OmegaConf.to_container(own, resolve=True)
+    for key, hint in _hints(Config).items():
+        if not is_dataclass(hint) and not _same_kind(value := _at(resolved, key), _at(plain, key)):
+            raise ConfigError(f"{key}={value!r} must be {_in_words(key)}")
     return plain
+
+
+def _same_kind(value: Any, typed: Any) -> bool:
+    """Is a value what it was read as? "no" is false, and [] {}, to OmegaConf: but not to a run."""
+    if isinstance(typed, list):
+        return isinstance(value, list) and all(map(_same_kind, value, typed))
+    if isinstance(typed, dict):
+        return isinstance(value, dict) and all(_same_kind(value.get(k), typed[k]) for k in typed)
+    number = isinstance(typed, bool | int | float)
+    return not number or type(value) in (type(typed), {float: int}.get(type(typed)))
 
 
 @cache
@@ -324,6 +340,9 @@ def _check_optimizer(plain: dict[str, Any]) -> None:
 
 
 def _check_data(data: dict[str, Any]) -> None:
+    from lpwd.data.loaders import build_augment
+
+    build_augment(data["augment"])
     for key in ("mean", "std"):
         if len(data[key]) != 3 or not all(map(math.isfinite, data[key])):
             raise ConfigError(f"data.{key}={data[key]} must be three finite numbers, one a colour")
@@ -335,6 +354,19 @@ def _check_data(data: dict[str, Any]) -> None:
             f"data.root={data['root']} (or LPWD_DATA) does not exist; name the folder that holds"
             " the data, or leave it out to download them (docs/data.md)"
         )
+
+
+def _check_arch(arch: str) -> None:
+    if arch not in _archs():  # timm takes seconds to import
+        from lpwd.models import check_arch
+
+        check_arch(arch)
+
+
+@cache
+def _archs() -> set[str]:
+    """The archs that configs/model/ names: those are there."""
+    return {OmegaConf.load(CONFIGS / "model" / f"{name}.yaml").arch for name in names_in("model")}
 
 
 def is_folder(name: str) -> bool:

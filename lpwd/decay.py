@@ -8,7 +8,6 @@ optimizer's update, i the layer of n. `lpwd/reference.py` says the same, slowly 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import compress
@@ -469,8 +468,11 @@ def check_choice(key: str, value: object, known: Iterable[str]) -> None:
 
 def check_rate(key: str, value: Any) -> None:
     """Raise ValueError unless `value` is a finite number of at least 0."""
-    number: Any = math.nan if isinstance(value, bool) or not isinstance(value, Real) else value
-    if not 0 <= number <= sys.float_info.max:
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    except OverflowError:  # a whole number beyond every float
+        number = math.inf
+    if not 0 <= number < math.inf:
         raise ValueError(f"{key}={value!r} must be a finite number of at least 0")
 
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from small import METHODS, assert_same, mlp, weights
 
 import lpwd
-from lpwd import config
+from lpwd import config, plan
 from lpwd.decay import EXCLUDE, NORMALIZE, PROFILES
+from lpwd.errors import ConfigError
 from lpwd.layers import LAYERS
 
 HINTS: dict[str, Any] = config._hints(config.Config)
@@ -47,7 +48,7 @@ lists = st.lists(texts | whole | st.none(), max_size=3)
 dicts = st.dictionaries(st.text(string.ascii_lowercase, min_size=1, max_size=5), whole, max_size=2)
 
 #: Of keys whose texts are names of something: no random text is one.
-NAMES = {*config.CHOICES, "data.name", "data.root", "model.arch", "model.weights"}
+NAMES = {*config.CHOICES, "model.arch", "model.weights"}
 NAMES |= {"machine.device", "decay.exclude"}
 
 
@@ -56,21 +57,22 @@ def wrong_values(key: str) -> st.SearchStrategy[Any]:
     hint = HINTS[key]
     if key == "model.pretrained":
         return texts | whole | reals | lists | dicts | st.none()
-    kinds = set(get_args(hint)) or {hint}
+    kinds = set(get_args(hint)) if NoneType in get_args(hint) else {hint}
     wrong: list[st.SearchStrategy[Any]] = [] if NoneType in kinds else [st.none()]
     if int in kinds:
         least, most = config.AT_LEAST.get(key, 0), config.AT_MOST.get(key, config.LARGEST)
         wrong += [whole.filter(lambda n: not least <= n <= most), texts, lists, dicts]
+        wrong += [st.integers(1, 9).map(str), st.booleans()]
         wrong += [reals.filter(lambda x: not x.is_integer())]
     elif float in kinds:
         least = config.AT_LEAST.get(key, -math.inf)
         wrong += [reals.filter(lambda x: not (math.isfinite(x) and x >= least))]
-        wrong += [texts, lists, dicts]
+        wrong += [texts, lists, dicts, st.integers(1, 9).map(str), st.booleans()]
     elif bool in kinds:
-        wrong += [texts, lists, dicts, reals, whole.filter(lambda n: n not in (0, 1))]
+        wrong += [texts, lists, dicts, reals, whole, st.sampled_from(sorted(WORDS))]
     elif str in kinds:
         wrong += [lists, dicts, *([texts] if key in NAMES else [])]
-    elif hint == list[str]:
+    elif list[str] in kinds:
         wrong += [texts, whole, dicts]  # of scale.grid: what is in it is a sweep's business
         wrong += [st.lists(texts, min_size=1, max_size=3)] if key in NAMES else []
     elif list[float] in kinds:
@@ -147,6 +149,14 @@ def test_a_wrong_value(warm: Warm, tmp_path: Path, key: str, count: int, draws: 
         refused(warm, tmp_path / "results", key, "scale=smoke", f"{key}={spelled(value)}")
 
     draws("values of config keys", wrong_values(key), count, told)
+
+
+@pytest.mark.parametrize("text", ["no", "off", "'false'", "0", "1", "yes"])
+def test_what_yaml_would_read_as_true_or_false(text: str) -> None:
+    """Hydra reads a text or a number, and to a run most of these are true, whatever they say."""
+    cfg = plan.composed(["scale=smoke", f"decay.coupled={text}"])
+    with pytest.raises(ConfigError, match=r"decay\.coupled=.* must be true or false"):
+        config.check(cfg)
 
 
 @examples(few=8, many=80)
