@@ -10,7 +10,7 @@ REPRODUCE = $(BIN)/python scripts/reproduce.py
 TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report controls draw all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench test-launchers lint format plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
+.PHONY: help setup demo test bench test-launchers test-faults lint format plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
 
 help: ## Show what there is to make
 	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
@@ -75,6 +75,10 @@ test-launchers: .venv/slurm/ready .venv/ray/ready ## Run submitit and Ray, each 
 	.venv/$*/bin/python -m pip install --quiet --upgrade pip
 	.venv/$*/bin/python -m pip install -e '.[experiments,$*]' pytest -c constraints.txt
 	@touch $@
+test-faults: setup ## Kills and bad input by the hundred, a soak of 1,000 runs: docs/reliability.md
+	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -m 'long or not long' -o junit_family=xunit1 \
+		--junitxml=.pytest_cache/faults.xml tests/test_faults.py tests/test_bad_input.py tests/test_faults_long.py
+	$(BIN)/python scripts/reliability.py .pytest_cache/faults.xml
 bench: setup ## Measure what things cost on this machine: results/bench/, docs/performance.md
 	$(BIN)/python scripts/bench.py
 lint: setup ## ruff and basedpyright

@@ -84,6 +84,16 @@ class Images:
 
 
 @dataclass
+class Grid:
+    datasets: list[str] = MISSING
+    models: list[str] = MISSING
+    series: list[str] = MISSING
+    optimizers: list[str] = MISSING
+    lr_factors: list[float] = MISSING
+    rate_factors: list[float] = MISSING
+
+
+@dataclass
 class Scale:
     name: str = MISSING
     images: Images = field(default_factory=Images)
@@ -96,7 +106,7 @@ class Scale:
     loader: str = "device"
     r_op_every: int = 10
     base: dict[str, dict[str, float]] = MISSING
-    grid: dict[str, Any] = MISSING
+    grid: Grid = field(default_factory=Grid)
 
 
 @dataclass
@@ -133,6 +143,7 @@ class Config:
 
 CHOICES = {
     "scale.name": SCALES,
+    "data.name": names_in("data"),
     "model.name": names_in("model"),  # tables compare a run with the config of its model's name
     "optimizer.name": ("adam", "sgdm"),
     "decay.method": METHODS,
@@ -175,6 +186,9 @@ LARGEST = 2**31 - 1
 
 #: What each optimizer cannot do without.
 OPTIMIZER_KEYS = {"adam": ("betas", "eps"), "sgdm": ("momentum",)}
+
+#: Keys that not every config of their group has.
+OPTIONAL = {f"optimizer.{key}" for of_one in OPTIMIZER_KEYS.values() for key in of_one}
 
 #: The types of the dataclasses above in a user's words.
 IN_WORDS = {
@@ -219,6 +233,7 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError(f"machine.device={device} must be auto, cpu, cuda or cuda:<number>")
     _check_optimizer(plain)
     _check_data(plain["data"])
+    _check_arch(plain["model"]["arch"])
 
 
 def check_groups(arguments: Iterable[str]) -> None:
@@ -240,6 +255,9 @@ def _typed(cfg: DictConfig) -> dict[str, Any]:
     for key, hint in _hints(Config).items():
         if is_dataclass(hint) and not isinstance(_at(raw, key), dict):
             raise ConfigError(f"{key}={_at(raw, key)} must be keys and values, as in configs/")
+        group, _, name = key.rpartition(".")
+        if name not in (_at(raw, group) if group else raw) and key not in OPTIONAL:
+            raise ConfigError(f"{key} is missing; leave ~{key} out, or give it a value")
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Config), own)
         plain: Any = OmegaConf.to_container(typed, resolve=True, throw_on_missing=True)
@@ -250,7 +268,21 @@ def _typed(cfg: DictConfig) -> dict[str, Any]:
             fault = str(error).partition("\n")[0]
             raise ConfigError(f"{full_key}: {fault}{did_you_mean(full_key, keys())}") from None
         raise ConfigError(f"{key}={_at(raw, key)} must be {_in_words(key)}") from None
+    resolved: Any = OmegaConf.to_container(own, resolve=True)
+    for key, hint in _hints(Config).items():
+        if not is_dataclass(hint) and not _same_kind(value := _at(resolved, key), _at(plain, key)):
+            raise ConfigError(f"{key}={value!r} must be {_in_words(key)}")
     return plain
+
+
+def _same_kind(value: Any, typed: Any) -> bool:
+    """Is a value what it was read as? "no" is false, and [] {}, to OmegaConf: but not to a run."""
+    if isinstance(typed, list):
+        return isinstance(value, list) and all(map(_same_kind, value, typed))
+    if isinstance(typed, dict):
+        return isinstance(value, dict) and all(_same_kind(value.get(k), typed[k]) for k in typed)
+    number = isinstance(typed, bool | int | float)
+    return not number or type(value) in (type(typed), {float: int}.get(type(typed)))
 
 
 @cache
@@ -308,6 +340,9 @@ def _check_optimizer(plain: dict[str, Any]) -> None:
 
 
 def _check_data(data: dict[str, Any]) -> None:
+    from lpwd.data.loaders import build_augment
+
+    build_augment(data["augment"])
     for key in ("mean", "std"):
         if len(data[key]) != 3 or not all(map(math.isfinite, data[key])):
             raise ConfigError(f"data.{key}={data[key]} must be three finite numbers, one a colour")
@@ -319,6 +354,19 @@ def _check_data(data: dict[str, Any]) -> None:
             f"data.root={data['root']} (or LPWD_DATA) does not exist; name the folder that holds"
             " the data, or leave it out to download them (docs/data.md)"
         )
+
+
+def _check_arch(arch: str) -> None:
+    if arch not in _archs():  # timm takes seconds to import
+        from lpwd.models import check_arch
+
+        check_arch(arch)
+
+
+@cache
+def _archs() -> set[str]:
+    """The archs that configs/model/ names: those are there."""
+    return {OmegaConf.load(CONFIGS / "model" / f"{name}.yaml").arch for name in names_in("model")}
 
 
 def is_folder(name: str) -> bool:

@@ -176,14 +176,18 @@ class WeightDecay:
         coupled: bool = True,
         exclude: Iterable[str] = (),
     ) -> None:
+        _check_order(optimizer, model)
         check_choice("method", method, METHODS)
         self.moment, default_profile = METHODS[method]
         self.method = method
         self.profile = default_profile if profile is None else profile
         check_choice("profile", self.profile, PROFILES)
         check_choice("normalize", normalize, NORMALIZE)
-        exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-        for kind in exclude:
+        if not isinstance(coupled, bool):
+            raise ValueError(f"coupled={coupled!r} must be True or False")
+        one = isinstance(exclude, str) or not isinstance(exclude, Iterable)
+        kinds: tuple[Any, ...] = (exclude,) if one else tuple(exclude)
+        for kind in kinds:
             check_choice("exclude", kind, EXCLUDE)
         check_rate("rate", rate)
         _check_unattached(optimizer)
@@ -197,7 +201,7 @@ class WeightDecay:
         self.normalize = normalize
         self.layers = layers
         self.coupled = coupled
-        self.exclude = exclude
+        self.exclude = kinds
         self._observer: Callable[[DecayedGroup, Sequence[Any]], None] | None = None
         # pwd and lpwd: what the next training forward pass multiplies the decay by (None: there
         # was one since the last step). A tensor where only the device knows if a step was skipped.
@@ -449,6 +453,13 @@ def _check_unattached(optimizer: Optimizer) -> None:
             )
 
 
+def _check_order(optimizer: Any, model: Any) -> None:
+    """The two that are easily swapped; wrappers of optimizers need not be torch's class."""
+    if not hasattr(optimizer, "register_step_pre_hook") or not isinstance(model, nn.Module):
+        kinds = type(optimizer).__name__, type(model).__name__
+        raise ValueError(f"optimizer, model: got {kinds[0]}, {kinds[1]}; pass them in this order")
+
+
 def check_choice(key: str, value: object, known: Iterable[str]) -> None:
     """Raise ValueError, with the nearest known name, if `value` is none of them."""
     if not isinstance(value, str) or value not in known:
@@ -457,8 +468,11 @@ def check_choice(key: str, value: object, known: Iterable[str]) -> None:
 
 def check_rate(key: str, value: Any) -> None:
     """Raise ValueError unless `value` is a finite number of at least 0."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    except OverflowError:  # a whole number beyond every float
+        number = math.inf
+    if not 0 <= number < math.inf:
         raise ValueError(f"{key}={value!r} must be a finite number of at least 0")
 
 

@@ -54,9 +54,17 @@ def one_line_errors(known_keys: Iterable[str] = ()) -> Iterator[None]:
     except (ConfigError, HydraException) as error:
         print(f"error: {one_line(error, known_keys)}", file=sys.stderr)
         sys.exit(2)
+    except PermissionError as error:
+        print(f"error: {_closed(error)}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def _closed(error: PermissionError) -> str:
+    where = error.filename or "a file"
+    return f"no permission for {where}; allow it there, or name another folder with LPWD_RESULTS"
 
 
 def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
@@ -69,10 +77,11 @@ def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(error, ConfigCompositionException) and key:
+        fault = str(cause).splitlines()[0]
+        if "not in struct" not in fault:
+            return f"{key} takes no such value ({fault}); see the one in configs/"
         if key in known_keys:  # of another optimizer, say
             group = key.partition(".")[0]
             return f"{key} is no key of the chosen {group}: leave it out, or choose another {group}"
-        if "not in struct" in str(cause):
-            return f"there is no config key {key}{did_you_mean(key, known_keys)}"
-        return f"{key}: {str(cause).splitlines()[0]}"
+        return f"there is no config key {key}{did_you_mean(key, known_keys)}"
     return " ".join(str(error).split())

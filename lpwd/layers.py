@@ -72,6 +72,10 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 def _by_list(names: Sequence[str], layers: Sequence[Sequence[str]]) -> dict[str, int]:
     index: dict[str, int] = {}
+    if not _are_lists(layers):
+        raise ValueError(
+            f"layers={layers!r} must be one of {', '.join(LAYERS)}, or lists of parameter names"
+        )
     for i, layer in enumerate(layers, 1):
         if not layer:
             raise ValueError(f"layers: layer {i} of {len(layers)} is empty; leave it out")
@@ -93,6 +97,16 @@ def _by_list(names: Sequence[str], layers: Sequence[Sequence[str]]) -> dict[str,
             " list every parameter, or a dotted prefix of it, once"
         )
     return index
+
+
+def _are_lists(layers: Any) -> bool:
+    """A list whose items are names, or lists of them."""
+    if not isinstance(layers, Sequence):
+        return False
+    names = [[item] if isinstance(item, str) else item for item in layers]
+    return all(isinstance(of_one, Sequence) for of_one in names) and all(
+        isinstance(name, str) for of_one in names for name in of_one
+    )
 
 
 def _by_timm_group(model: Any) -> dict[str, int]:

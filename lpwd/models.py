@@ -6,6 +6,7 @@ timm takes two seconds to import: that is left to those who make a model.
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -103,9 +104,7 @@ def weights_id(model: Mapping[str, Any]) -> str:
     """
     local = _local_weights(model)
     if local is not None:
-        path = _resolve(local)
-        stat = path.stat()
-        return _file_id(path, stat.st_mtime_ns, stat.st_size)
+        return f"sha256:{_digest(_resolve(local))[:16]}"
     if model["pretrained"] is False:
         return "scratch"
     import timm
@@ -126,11 +125,14 @@ def load_weights(net: nn.Module, file: Path) -> None:
     """
     import timm
 
+    _check_intact(file)
     try:
         state = timm.models.load_state_dict(str(file))
         adapt = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
         state = adapt(state, net) if adapt else state
     except Exception as error:  # readers of damaged or foreign files raise anything
+        if is_out_of_memory(error):
+            raise
         fault = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"{file} does not hold weights of this model ({fault})") from None
     heads = net.pretrained_cfg["classifier"]  # pyright: ignore
@@ -160,15 +162,37 @@ def _resolve(name: str) -> Path:
         path = Path(name).expanduser()
         for candidate in (path, ROOT / path):
             if candidate.is_file():
-                return candidate.resolve()
+                return candidate.absolute()  # a link keeps its name: its ending tells the format
     raise ConfigError(
         f"there is no weights file {name}; give its path as model.pretrained (or model.weights), or"
         f" use model.pretrained=false; scripts/pretrain.py makes those of the micro models"
     )
 
 
+def _check_intact(file: Path) -> None:
+    """Raise ConfigError for a changed file, where its SHA-256 is known: bits may flip on any disk.
+
+    It stands beside the file (<name>.sha256, as sha256sum writes it), or is the name of the file
+    that the hub's cache links to.
+    """
+    beside, own_name = file.with_suffix(".sha256"), file.resolve().name
+    if beside.is_file():
+        known, mend = beside.read_text().partition(" ")[0], "restore it with git, or remove both"
+    elif re.fullmatch(r"[0-9a-f]{64}", own_name):
+        known, mend = own_name, "remove it, and the next run downloads it again"
+    else:
+        return
+    if _digest(file) != known:
+        raise ConfigError(f"{file.resolve()} is damaged (its checksum differs); {mend}")
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file's content, read once for as long as the file is the same."""
+    stat = file.stat()
+    return _digest_of(file, stat.st_mtime_ns, stat.st_size)
+
+
 @lru_cache
-def _file_id(path: Path, mtime_ns: int, size: int) -> str:
-    """Hash of a file; the time and size are there to notice a file that was replaced."""
-    with path.open("rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+def _digest_of(file: Path, mtime_ns: int, size: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -17,8 +17,9 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -30,7 +31,7 @@ from omegaconf import OmegaConf
 
 from lpwd.config import CONFIGS, ROOT, scale_config
 from lpwd.decay import METHODS
-from lpwd.errors import CannotWrite, ConfigError, writing
+from lpwd.errors import CannotWrite, ConfigError, is_out_of_memory, writing
 
 #: Raise it when the same settings come to mean another training: older runs are not used then.
 PROTOCOL = 1
@@ -175,8 +176,19 @@ def write_whole(path: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
+            flush_names(path.parent)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def flush_names(folder: Path) -> None:
+    """Have a renaming reach the disk, so that it outlives a loss of power too."""
+    with suppress(OSError):  # some shared folders refuse; there the server sees to it
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def set_aside(path: Path, why: str) -> None:
@@ -212,6 +224,7 @@ class Store:
                 with writing(self.runs / run):
                     self.runs.mkdir(exist_ok=True)
                     aside.rename(self.runs / run)
+                    flush_names(self.runs)
             except CannotWrite:
                 if self._body(run) is None:
                     raise
@@ -572,9 +585,12 @@ def _write_rows(path: Path, runs: pd.DataFrame) -> None:
 def _read_rows(path: Path) -> pd.DataFrame:
     if not path.exists():
         return _frames([]).runs
+    content = path.read_bytes()  # what the system refuses is not for want of a sound file
     try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")
+        text = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
     except ValueError as error:  # what pandas makes of an empty, binary or torn file
+        if is_out_of_memory(error):
+            raise
         set_aside(path, f"cannot be read ({str(error).splitlines()[0]})")
         return _frames([]).runs
     if list(text.columns) != [*RUN_COLUMNS, "check"]:
@@ -604,10 +620,13 @@ def _read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     nothing = pd.DataFrame(columns=list(columns)).astype(columns)
     if not path.exists():
         return nothing
+    content = path.read_bytes()
     try:
-        frame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+        frame = pq.read_table(BytesIO(content), page_checksum_verification=True).to_pandas()
         return frame[list(columns)].astype(columns)
     except Exception as error:  # pyarrow has no one error for a damaged file
+        if is_out_of_memory(error):
+            raise
         set_aside(path, f"cannot be read ({str(error).splitlines()[0]})")
         return nothing
 

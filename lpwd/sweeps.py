@@ -27,7 +27,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from lpwd import runs, stats
-from lpwd.config import check, keys, without_hydra
+from lpwd.config import check, check_groups, keys, without_hydra
 from lpwd.decay import check_choice
 from lpwd.errors import ConfigError
 from lpwd.layers import did_you_mean
@@ -49,6 +49,8 @@ class Grid:
     model: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.axes, Mapping):
+            raise ValueError(f"axes={self.axes} must be config keys and their values")
         check_choice("rates", self.rates, ("grid", "chosen"))
         check_choice("seeds", self.seeds, SEEDS)
 
@@ -122,6 +124,8 @@ class Expander:
         values = {key: [f"{key}={value}" for value in _listed(axes[key])] for key in axes}
         for override in self.arguments:
             values[override.get_key_element()] = _texts(override)
+        if empty := [key for key, of_key in values.items() if not of_key]:
+            raise ConfigError(f"{empty[0]}: there is no value to train with; name one, or more")
         yield from (list(overrides) for overrides in product(*values.values()))
 
     def _job(self, overrides: Sequence[str]) -> Job:
@@ -140,6 +144,7 @@ class Expander:
         if any("${" in o or o[0] in "+~" for o in of_values):  # left to Hydra, slower
             return _plain(self.compose(list(overrides)))
         if of_groups not in self._composed:
+            check_groups(of_groups)
             self._composed[of_groups] = _plain(self.compose(list(of_groups)))
         config = copy.deepcopy(self._composed[of_groups])
         for override in OverridesParser.create().parse_overrides(of_values):
@@ -173,10 +178,13 @@ def _rate_overrides(lr: float, rate: float) -> tuple[str, ...]:
 
 def grids_of(node: Any) -> list[Grid]:
     """`hydra.sweeper.grids` as Grids; without any, one grid whose axes are the command line's."""
-    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
-    if OmegaConf.is_list(node):
-        plain = OmegaConf.to_container(node, resolve=True)
-    return [Grid(**grid) for grid in cast(list[dict[str, Any]], plain or [{}])]
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    try:
+        return [Grid(**grid) for grid in cast(list[dict[str, Any]], plain or [{}])]
+    except (TypeError, ValueError) as error:
+        fault = str(error).replace("Grid.__init__()", "a grid")
+        must = "must be a list of grids, as in configs/experiment"
+        raise ConfigError(f"hydra.sweeper.grids={plain} {must}: {fault}") from None
 
 
 def unique(jobs: Iterator[Job]) -> list[Job]:

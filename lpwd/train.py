@@ -9,6 +9,7 @@ Everything random comes from (seed, epoch), so that a resumed run equals an unin
 
 from __future__ import annotations
 
+import gc
 import math
 import platform
 import signal
@@ -84,7 +85,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
-        assert self.optimizer.state_dict()["param_groups"] == groups  # the config's rates
+        if self.optimizer.state_dict()["param_groups"] != groups:
+            raise ValueError("it brings its own rates, where the config's hold")
         self.decay.load_state_dict(state["decay"])
         if self.opposing:
             self.opposing.load_state_dict(state["opposing"])
@@ -461,11 +463,25 @@ def describe(record: runs.Record | None, store: runs.Store) -> str:
 def task(cfg: DictConfig) -> str:
     """What Hydra calls, once a run, in this process or in a launcher's."""
     if HydraConfig.get().mode != RunMode.RUN:
-        return run_once(cfg)  # its errors are the sweep's to tell
+        return run_of_a_sweep(cfg)
     with one_line_errors():
         outcome = run_once(cfg)
     print(outcome)
     return outcome
+
+
+def run_of_a_sweep(cfg: DictConfig) -> str:
+    """A run whose errors are the sweep's to tell, and whose memory ends with it."""
+    try:
+        return run_once(cfg)
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause:  # the sweep keeps the error, which keeps its frames, which keep the model
+            traceback.clear_frames(cause.__traceback__)
+            cause = cause.__cause__ or cause.__context__
+        raise
+    finally:
+        gc.collect()  # a model is held by cycles: left to themselves, they pile up
 
 
 def main() -> None:

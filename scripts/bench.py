@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -32,9 +31,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import lpwd
-from lpwd import data, models, plan, runs, train
+from lpwd import data, models, pages, plan, runs, train
 from lpwd.config import ROOT, without_hydra
-from lpwd.pages import fill
 
 FOLDER = ROOT / "results" / "bench"
 PAGE = ROOT / "docs" / "performance.md"
@@ -539,16 +537,6 @@ BENCHES = {
 }
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else train.cpu_name()
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{name}, {cores} cores, one thread a process; Python {platform.python_version()},"
-        f" torch {torch.__version__.partition('+')[0]}"
-    )
-
-
 def table(frame: pd.DataFrame) -> str:
     """The rows as Markdown."""
     lines = [
@@ -593,7 +581,7 @@ def write(frame: pd.DataFrame) -> None:
     buffer = BytesIO()
     draw(frame).savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     runs.write_whole(FOLDER / "bench.png", buffer.getvalue())
-    fill(PAGE, "bench", f"Measured on {machine()}.\n\n{table(frame)}")
+    pages.fill(PAGE, "bench", f"Measured on {pages.machine(DEVICE)}.\n\n{table(frame)}")
 
 
 def main() -> None:
@@ -612,7 +600,7 @@ def main() -> None:
         for row in BENCHES[name]():
             rows.append(row)
             tqdm.write(f"{row.work}, {row.case} against {row.against}: {row.ratio:.3g} {row.must}")
-    frame = pd.DataFrame(rows).assign(met=[row.met for row in rows], device=machine())
+    frame = pd.DataFrame(rows).assign(met=[row.met for row in rows], device=pages.machine(DEVICE))
     if args.benches:  # a part is for looking at, not for keeping
         print(table(frame))
     else:

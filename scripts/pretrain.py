@@ -8,6 +8,7 @@ numbers. Stopped at any time, the same command goes on from the last whole epoch
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
@@ -206,8 +207,11 @@ def export(cfg: DictConfig, trainer: Trainer, val: tuple[Tensor, Tensor]) -> Pat
     out = Path(cfg.out) / f"{cfg.model.name}.safetensors"
     out.parent.mkdir(parents=True, exist_ok=True)
     log = pd.DataFrame(trainer.rows).to_csv(index=False, float_format="%.6g")
+    content = safetensors.torch.save(half, metadata)
+    checksum = f"{hashlib.sha256(content).hexdigest()}  {out.name}\n"  # read by lpwd/models.py
     runs.write_whole(out.with_suffix(".csv"), log.encode())
-    runs.write_whole(out, safetensors.torch.save(half, metadata))
+    runs.write_whole(out.with_suffix(".sha256"), checksum.encode())
+    runs.write_whole(out, content)
     return out
 
 

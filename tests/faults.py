@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -26,6 +29,7 @@ SMALL = [
     "machine.checkpoint_minutes=0",
 ]
 SWEEP = ["-m", *SMALL, "scale.epochs=5", "decay=baseline,lpwd", "model=convnext_micro,swin_micro"]
+ONE_RUN = [*SMALL, "scale.epochs=2", "decay=baseline"]
 
 #: What differs from one training of the same run to the next.
 OF_THE_OCCASION = {"seconds", "finished", "commit"}
@@ -36,12 +40,19 @@ def environment(results: Path, **more: str) -> dict[str, str]:
     return {**os.environ, **own, **more}
 
 
-def outcome(results: Path) -> dict[str, Any]:
+def same_as(whole: Path, results: Path) -> bool:
+    """Equal in every number; and nothing is left behind."""
+    leftovers = [*results.glob("smoke/work/*/*"), *results.glob("smoke/runs/.*")]
+    assert not leftovers
+    return numbers_of(results) == numbers_of(whole)
+
+
+def numbers_of(results: Path) -> dict[str, Any]:
     """Every number of every run in a store: of its directories, and of the collected files."""
     from lpwd import runs
 
-    store = runs.Store("smoke")
-    assert store.root == results / "smoke", "LPWD_RESULTS must name the folder"
+    with patch.dict(os.environ, LPWD_RESULTS=str(results)):
+        store = runs.Store("smoke")
     frames = store.collect()
     numbers: dict[str, Any] = {}
     for name, frame in zip(frames._fields, frames, strict=True):
@@ -82,7 +93,7 @@ class Warm:
         """The number of a new process; its output goes to `results`.log.
 
         die_at: it kills itself just before so many changes to its results. spare: bytes of memory
-        that it may still take. env: more variables.
+        that it may still take. nobody: without the superuser's rights. env: more variables.
         """
         args = [*arguments, "hydra/launcher=basic"] if "-m" in arguments else list(arguments)
         return self._ask(arguments=args, results=str(results), **question)
@@ -139,6 +150,7 @@ def _become(
     results: str,
     die_at: int | None = None,
     spare: int | None = None,
+    nobody: bool = False,
     env: dict[str, str] | None = None,
 ) -> None:
     """The life of a forked process: the command, and its end."""
@@ -155,6 +167,8 @@ def _become(
         if spare is not None:
             taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (taken + spare, taken + spare))
+        if nobody and os.geteuid() == 0:
+            os.setuid(65534)
         sys.argv = ["lpwd.train", *arguments]
         code = _command()
         print(f"changes: {len(changes)}", flush=True)
@@ -220,6 +234,35 @@ def _count_changes(results: Path, die_at: int | None) -> list[str]:
 # -- killing --------------------------------------------------------------------------------------
 
 
+def kill_at_random(
+    warm: Warm, results: Path, rng: random.Random, kills: int, seconds: float = 3
+) -> Counter[str]:
+    """Start the sweep again and again and kill it, until it ends or was killed so often.
+
+    Returns how often it was killed at which stage.
+    """
+    stages: Counter[str] = Counter()
+    while stages.total() < kills:
+        pid = warm.start(*SWEEP, results=results)
+        time.sleep(rng.uniform(0.2, seconds))
+        kill(pid)
+        if warm.wait(pid) == 0:
+            break
+        stages[stage(results)] += 1
+    return stages
+
+
+def stage(results: Path) -> str:
+    """How far a sweep had come when it was killed, from what it left."""
+    if list(results.glob("smoke/work/*/.checkpoint.pt.*")):
+        return "while a checkpoint was written"
+    if checkpoints(results):
+        return "in a run with a checkpoint"
+    if list(results.glob("smoke/work/*/claim-*")):
+        return "in a run without one yet"
+    return "between runs, or before the first"
+
+
 def kill(pid: int) -> bool:
     """SIGKILL; False if the process is no longer there."""
     try:
@@ -237,6 +280,35 @@ def wait_until(true: Any, seconds: float = 120) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+# -- damage ---------------------------------------------------------------------------------------
+
+HOW = ["empty", "truncated", "bit flipped"]
+
+
+def damage(path: Path, how: str, rng: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "empty":
+        content.clear()
+    elif how == "truncated":
+        del content[rng.randrange(1, len(content)) :]
+    else:
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(bytes(content))
+
+
+class Rows:
+    """A training whose state is one number."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {"number": 1}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = {"number": state["number"]}
 
 
 if __name__ == "__main__":

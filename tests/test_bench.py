@@ -1,4 +1,4 @@
-"""The benchmarks measure and tell; what they measure is no business of a test."""
+"""What measures also tells; what is measured is no business of a test."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ from conftest import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 import bench
+import reliability
 
 ROWS = [
     bench.Row("a", "x", "y", 1.0, "≤ 1.05", 0.9, 1.1),
@@ -61,3 +62,31 @@ def test_the_command() -> None:
     wrong = subprocess.run([*command, "stat"], cwd=REPOSITORY, capture_output=True, text=True)
     assert wrong.returncode == 1
     assert "no bench is called stat" in wrong.stderr
+
+
+REPORT = """<testsuites><testsuite><testcase name="one"><properties>
+<property name="kills: at random" value="700" />
+<property name="kills: ended as" value="5 → 6 MB" />
+</properties></testcase><testcase name="two"><properties>
+<property name="kills: at random" value="600" />
+</properties>{more}</testcase></testsuite></testsuites>
+"""
+
+
+def test_figures_of_reliability_come_from_the_tests_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, report = tmp_path / "reliability.md", tmp_path / "report.xml"
+    page.write_text("before\n<!-- reliability -->\n<!-- /reliability -->\n")
+    report.write_text(REPORT.format(more=""))
+    monkeypatch.setattr(reliability, "PAGE", page)
+    monkeypatch.setattr(reliability, "FILE", tmp_path / "reliability.csv")
+    monkeypatch.setattr(sys, "argv", ["reliability.py", str(report)])
+    reliability.main()
+    text = page.read_text()
+    assert "| kills | at random | 1,300 |\n|  | ended as | 5 → 6 MB |\n<!-- /reliab" in text
+    assert pd.read_csv(tmp_path / "reliability.csv")["value"].tolist() == ["1300", "5 → 6 MB"]
+    report.write_text(REPORT.format(more="<failure/>"))
+    with pytest.raises(SystemExit, match="tests failed; the page stays as it was"):
+        reliability.main()
+    assert page.read_text() == text

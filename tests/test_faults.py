@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -20,73 +21,35 @@ import pandas as pd
 import pytest
 import torch
 from conftest import REPOSITORY
-from faults import SMALL, SWEEP, Warm, checkpoints, kill, outcome, trained, wait_until
+from faults import (
+    HOW,
+    ONE_RUN,
+    SMALL,
+    SWEEP,
+    Rows,
+    Warm,
+    checkpoints,
+    damage,
+    kill,
+    kill_at_random,
+    log,
+    numbers_of,
+    same_as,
+    trained,
+    wait_until,
+)
 
 from lpwd import claim, runs
 from lpwd.checkpoint import Checkpoint
 from lpwd.claim import Claim
 
-ONE_RUN = [*SMALL, "scale.epochs=2", "decay=baseline"]
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    warm = Warm()
-    yield warm
-    warm.close()
-
-
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "results"
-    monkeypatch.setenv("LPWD_RESULTS", str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the sweep that nothing befell."""
-    folder = tmp_path_factory.mktemp("whole") / "results"
-    code, said = warm.run(*SWEEP, results=folder)
-    assert code == 0, said
-    return folder
-
-
-def same_as(whole: Path, results: Path) -> bool:
-    """Equal in every number; and nothing is left behind."""
-    leftovers = [*results.glob("smoke/work/*/*"), *results.glob("smoke/runs/.*")]
-    assert not leftovers
-    return numbers_of(results) == numbers_of(whole)
-
-
-def numbers_of(results: Path) -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LPWD_RESULTS", str(results))
-        return outcome(results)
-
-
 # -- killed ---------------------------------------------------------------------------------------
-
-
-def kill_at_random(warm: Warm, results: Path, rng: random.Random, kills: int) -> Counter[str]:
-    """Start the sweep again and again, and kill it, until it ends or was killed so often."""
-    seen: Counter[str] = Counter()
-    while seen["kills"] < kills:
-        pid = warm.start(*SWEEP, results=results)
-        time.sleep(rng.uniform(0.2, 3))
-        kill(pid)
-        if warm.wait(pid) == 0:
-            break
-        seen["kills"] += 1
-        seen["with a checkpoint"] += bool(checkpoints(results))
-    return seen
 
 
 def test_a_sweep_that_is_killed_and_started_again_ends_the_same(
     warm: Warm, whole: Path, results: Path
 ) -> None:
-    seen = kill_at_random(warm, results, random.Random(1), kills=4)
-    assert seen["kills"]
+    assert kill_at_random(warm, results, random.Random(1), kills=4)
     code, said = warm.run(*SWEEP, results=results)
     assert code == 0, said
     assert same_as(whole, results)
@@ -144,12 +107,11 @@ def test_sweeps_at_once_train_every_run_once(warm: Warm, whole: Path, results: P
     assert same_as(whole, results)
 
 
-def foreign_claim(work: Path, age: float) -> Path:
-    """A claim of another machine whose heart last beat so many seconds ago."""
+def foreign_claim(work: Path) -> Path:
+    """A claim of another machine, whose heart beats just now."""
     work.mkdir(parents=True, exist_ok=True)
     path = work / "claim-1"
     path.write_text("elsewhere.example 123 another-boot/pid:[1]")
-    os.utime(path, (time.time() - age,) * 2)
     return path
 
 
@@ -157,10 +119,19 @@ def test_a_run_of_another_machine_is_waited_for_and_taken_over(
     warm: Warm, whole: Path, results: Path
 ) -> None:
     run = next((whole / "smoke" / "runs").iterdir()).name
-    foreign_claim(results / "smoke" / "work" / run, age=claim.SILENT_SECONDS - 12)
-    code, said = warm.run(*SWEEP, results=results)
-    assert code == 0, said
-    assert "1 runs left, all in training elsewhere: waiting for them" in said
+    foreign = foreign_claim(results / "smoke" / "work" / run)
+    sweep = warm.start(*SWEEP, results=results)
+
+    def waits_while_its_heart_beats() -> bool:
+        os.utime(foreign)
+        return (
+            "1 runs left, all in training elsewhere: waiting for them" in log(results).read_text()
+        )
+
+    assert wait_until(waits_while_its_heart_beats)
+    assert run not in trained(results)
+    os.utime(foreign, (time.time() - claim.SILENT_SECONDS - 1,) * 2)
+    assert warm.wait(sweep) == 0, log(results).read_text()
     assert trained(results)[-1] == run
     assert same_as(whole, results)
 
@@ -174,7 +145,7 @@ def test_a_claim_of_this_host_name_but_another_machine_is_respected(tmp_path: Pa
 
 
 def test_clocks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign_claim(tmp_path, age=0)
+    foreign_claim(tmp_path)
     for wrong in (-1e6, 1e6):
         monkeypatch.setattr(time, "time", lambda wrong=wrong: wrong)
         assert claim.in_training(tmp_path)
@@ -226,20 +197,6 @@ def _claim_often(folder: Path, held: Path) -> int:
 # -- damaged --------------------------------------------------------------------------------------
 
 
-def damage(path: Path, how: str, rng: random.Random) -> None:
-    content = bytearray(path.read_bytes())
-    if how == "empty":
-        content.clear()
-    elif how == "truncated":
-        del content[rng.randrange(1, len(content)) :]
-    else:
-        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    path.write_bytes(bytes(content))
-
-
-HOW = ["empty", "truncated", "bit flipped"]
-
-
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", ["runs.csv", "epochs.parquet", "zero_shot.parquet"])
 def test_damaged_collected_files_are_rebuilt(
@@ -285,17 +242,47 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(
     assert numbers_of(cut) == expected
 
 
-class Rows:
-    """A training whose state is one number."""
+def test_a_checkpoint_is_written_at_most_so_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    checkpoint, training, seen = Checkpoint(tmp_path, minutes=5), Rows(), []
+    for now in range(1000, 1000 + 61 * 60, 60):  # epochs of a minute, for an hour
+        training.state = {"number": now}
+        checkpoint.save_if_due(training)
+        if checkpoint.path.exists():
+            restored = Rows()
+            assert checkpoint.restore(restored)
+            seen.append(restored.state["number"])
+    assert sorted(set(seen)) == [1000 + 300 * n for n in range(1, 13)]
 
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = {"number": 1}
 
-    def state_dict(self) -> dict[str, Any]:
-        return self.state
+def test_a_new_checkpoint_is_on_the_disk_before_the_old_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, training, flushed, replaced = Checkpoint(tmp_path, 0), Rows(), [], []
+    checkpoint.save(training)
+    before, fsync, replace = checkpoint.path.read_bytes(), os.fsync, Path.replace
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.state = {"number": state["number"]}
+    def noting_fsync(file: int) -> None:
+        flushed.append(str(Path(f"/proc/self/fd/{file}").readlink()))
+        fsync(file)
+
+    def noting_replace(aside: Path, path: Path) -> None:
+        replaced.append(path)
+        assert path.read_bytes() == before
+        assert flushed == [str(aside)]
+        replace(aside, path)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(Path, "replace", noting_replace)
+    training.state = {"number": 2}
+    checkpoint.save(training)
+    assert replaced == [checkpoint.path]
+    assert flushed[1:] == [str(tmp_path)]  # the folder: the renaming itself
+    assert checkpoint.restore(training)
+    assert checkpoint.path.read_bytes() != before
 
 
 class Hostile:
@@ -438,17 +425,91 @@ def test_a_read_only_folder(warm: Warm, whole: Path, small_disk: Path) -> None:
     assert numbers_of(results) == numbers_of(whole)
 
 
-def test_without_memory_the_run_says_so_and_the_sweep_goes_on(
-    warm: Warm, whole: Path, results: Path
-) -> None:
-    too_large = [*SWEEP, "model=convnext_micro", "scale.eval_batch_size=8,40"]
-    too_large += ["scale.batch_size=96", "decay=lpwd"]
-    code, said = warm.run(*too_large, results=results, spare=8_000_000)
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Results that another user may reach: tests of permissions say nothing of a superuser."""
+    readable = all(path.stat().st_mode & 0o005 == 0o005 for path in REPOSITORY.parents)
+    if os.geteuid() == 0 and not readable:
+        pytest.skip("the superuser may do everything, and another user cannot read this clone")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        results = Path(folder) / "results"
+        results.mkdir()
+        monkeypatch.setenv("LPWD_RESULTS", str(results))
+        yield results
+        results.chmod(0o777)
+
+
+def test_without_permission_to_write(warm: Warm, public: Path) -> None:
+    public.chmod(0o555)
+    code, said = warm.run(*SMALL, results=public, nobody=True)
+    assert code == 2, said
+    assert said.startswith(f"error: cannot write {public}")
+    assert "Permission denied; free room or allow writing there" in said
+    code, said = warm.run("-m", *SMALL, "seed=0,1", results=public, nobody=True)
     assert code == 1, said
-    assert "2 failed: out of memory: train fewer runs at once (machine.runs" in said
-    assert len(list(results.glob("smoke/work/*/failure.txt"))) == 2
-    assert warm.run(*too_large, results=results)[0] == 0
+    assert "error: 2 of 2 runs failed; the same command tries them again" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["", "smoke/runs.csv", "smoke/epochs.parquet", "run.json"])
+def test_without_permission_to_read(warm: Warm, whole: Path, public: Path, name: str) -> None:
+    """What cannot be read is not held for damaged."""
+    shutil.copytree(whole, public, dirs_exist_ok=True)
+    closed = next(public.rglob("run.json")) if name == "run.json" else public / name
+    for folder in public.rglob("*/"):
+        folder.chmod(0o777)
+    mode = closed.stat().st_mode
+    closed.chmod(0)
+    code, said = warm.run(*SWEEP, results=public, nobody=True)
+    assert code == 2, said
+    assert said.startswith(f"error: no permission for {closed}"), said
+    assert "; allow it there, or name another folder with LPWD_RESULTS" in said
+    closed.chmod(mode)
+    assert numbers_of(public) == numbers_of(whole)
+    assert not list(public.rglob("*.damaged-*"))
+
+
+def test_without_memory_the_run_says_so_and_the_sweep_goes_on(warm: Warm, results: Path) -> None:
+    """Of two runs, one takes 500 MB and more, the other less than 120: there are 250."""
+    sweep = ["-m", *SMALL, "scale.images.train=1000", "scale.batch_size=1000,16"]
+    sweep += ["scale.epochs=1", "decay=lpwd"]
+    code, said = warm.run(*sweep, results=results, spare=250_000_000)
+    assert code == 1, said
+    assert "1 failed: out of memory: train fewer runs at once (machine.runs" in said
+    assert len(list(results.glob("smoke/work/*/failure.txt"))) == 1
+    assert runs.load("smoke").runs["batch_size"].tolist() == [16]
+    assert warm.run(*sweep, results=results)[0] == 0
+    assert sorted(runs.load("smoke").runs["batch_size"]) == [16, 1000]
     assert not list(results.glob("smoke/work/*/*"))
+
+
+@pytest.mark.parametrize("rate", ["1e9", "0.1"])
+def test_a_failed_run_leaves_no_memory_with_its_error(
+    results: Path, monkeypatch: pytest.MonkeyPatch, rate: str
+) -> None:
+    """The sweep keeps the error to its end: of wrong rates, or of a lack of memory."""
+    import weakref
+
+    from lpwd import plan, train
+
+    models, whole = [], train.models.create
+
+    def noting(*args: Any) -> torch.nn.Module:
+        model = whole(*args)
+        models.append(weakref.ref(model))
+        return model
+
+    def no_memory(*args: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(train.models, "create", noting)
+    monkeypatch.setattr(train, "train_epoch", no_memory)
+    cfg = plan.composed([*SMALL, "decay=wd", f"decay.rate={rate}"])
+    with pytest.raises(train.ConfigError) as caught:
+        train.run_of_a_sweep(cfg)
+    assert ("ηλ_i" if rate == "1e9" else "out of memory") in str(caught.value)
+    assert [model() for model in models] == [None]
 
 
 # -- diverged -------------------------------------------------------------------------------------

@@ -231,6 +231,38 @@ def test_damaged_and_hostile_files(tmp_path, micro_state):
     assert not (tmp_path / "owned").exists()
 
 
+def copied(tmp_path, hubs):
+    """Weights of the repository with what tells their checksum: a file beside, or their name."""
+    ours = ROOT / "weights" / "convnext_micro.safetensors"
+    checksum = ours.with_suffix(".sha256")
+    if hubs:  # in the hub's cache a file is a link, its target named by its checksum
+        file = tmp_path / checksum.read_text().split()[0]
+        file.write_bytes(ours.read_bytes())
+        (tmp_path / "model.safetensors").symlink_to(file)
+        return file, tmp_path / "model.safetensors"
+    file = tmp_path / ours.name
+    file.write_bytes(ours.read_bytes())
+    file.with_suffix(".sha256").write_bytes(checksum.read_bytes())
+    return file, file
+
+
+@pytest.mark.parametrize("hubs", [False, True])
+def test_one_flipped_bit_in_weights_is_noticed(tmp_path, hubs):
+    file, named = copied(tmp_path, hubs)
+    models.create(config("convnext_micro", pretrained=str(named)), 10)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1  # amid the tensors: the file's own format does not notice
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"{file} is damaged \(its checksum differs\); re"):
+        models.create(config("convnext_micro", pretrained=str(named)), 10)
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_the_repositorys_weights_are_whole(name):
+    models._check_intact(ROOT / "weights" / f"{name}.safetensors")
+    assert (ROOT / "weights" / f"{name}.sha256").exists()
+
+
 def test_a_file_that_is_not_there():
     with pytest.raises(ConfigError, match=r"there is no weights file nowhere\.pth; give its path"):
         models.create(config("convnext_micro", pretrained="nowhere.pth"), 10)

@@ -1,6 +1,7 @@
 """Pretraining: stopped and resumed it gives the same weights, and they load where they are used."""
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -70,6 +71,8 @@ def test_stopped_and_resumed_gives_the_same_weights(pretrain, config, tmp_path, 
     assert list(log) == ["epoch", "lr", "train_loss", "val_top1", "seconds"]
     assert log.epoch.tolist() == [1, 2, 3]
     assert log.train_loss.is_monotonic_decreasing
+    digest = hashlib.sha256(whole.read_bytes()).hexdigest()
+    assert whole.with_suffix(".sha256").read_text() == f"{digest}  {whole.name}\n"
 
     saves = pretrain.Trainer.save
 

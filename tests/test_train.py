@@ -85,6 +85,23 @@ def test_a_resumed_run_uses_the_configs_rates(store: runs.Store) -> None:
     assert [row["epoch"] for row in training.rows] == [1, 2, 3]
 
 
+def test_an_optimizer_that_keeps_a_checkpoints_rates_is_refused(
+    store: runs.Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = config("machine.checkpoint_minutes=0", "scale.epochs=1")
+    lpwd.train.train(cfg, store, "run")
+    load = torch.optim.Adam.load_state_dict
+
+    def stale(optimizer: torch.optim.Adam, state: Any) -> None:
+        load(optimizer, state)
+        optimizer.param_groups[0]["lr"] = 9.0
+
+    monkeypatch.setattr(torch.optim.Adam, "load_state_dict", stale)
+    training = lpwd.train.train(cfg, store, "run")
+    assert training.optimizer.param_groups[0]["lr"] == 0.0005
+    assert "does not fit this run (it brings its own rates" in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_set_aside(
     store: runs.Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -182,7 +182,6 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
             pipe.send(_portable(_run(job, hydra_context, task_function)))
         except KeyboardInterrupt:
             return  # asked to stop: the run left its checkpoint
-        gc.collect()  # a run's model is held by cycles: left to themselves, they pile up
         if gc.get_freeze_count() == 0:
             gc.freeze()  # what was imported stays: later collections need not look at it
 
@@ -209,7 +208,9 @@ def _run(job: DictConfig, hydra_context: HydraContext, task_function: TaskFuncti
 
 
 def _portable(done: JobReturn) -> JobReturn:
-    """The same with an error that the sweep can unpickle; many classes of errors cannot be."""
+    """The same for the sweep, which keeps it to its end: without the configs, and with an error
+    that can be unpickled, as those of many classes cannot."""
+    done.cfg = done.hydra_cfg = None
     error = done._return_value  # the property of that name raises it
     try:
         pickle.loads(pickle.dumps(error))

@@ -44,9 +44,13 @@ class StoreSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         from lpwd import sweeps
+        from lpwd.config import check
         from lpwd.errors import ConfigError
         from lpwd.runs import Store
 
+        check(self.config)
+        if type(self.seeds) is not int or self.seeds < 0:
+            raise ConfigError(f"hydra.sweeper.seeds={self.seeds} must be a whole number, 0 or more")
         loader = self.hydra_context.config_loader
         expander = sweeps.Expander.of_sweep(loader, self.config, arguments)
         swept = [o.get_key_element() for o in expander.arguments if o.is_sweep_override()]
@@ -90,9 +94,11 @@ class StoreSweeper(Sweeper):
         store.collect()
         if failed:
             _tell(failed)
+            traces = f"{store.root / 'work'}/<hash>/failure.txt"
             sys.exit(
-                f"error: {len(failed)} of {len(missing)} runs failed; tracebacks stand in"
-                f" {store.root / 'work'}/<hash>/failure.txt; the same command tries them again"
+                f"error: {len(failed)} of {len(missing)} runs failed;"
+                f"{f' tracebacks stand in {traces};' * bool(store.failures())}"
+                " the same command tries them again"
             )
         return returns
 

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from lpwd.data import sources
 from lpwd.data.images import Images, canonical
-from lpwd.errors import ConfigError
+from lpwd.errors import ConfigError, is_out_of_memory
 
 FORMAT = 1  # raised when what is stored, or its order, changes
 
@@ -90,7 +90,11 @@ def _read(cache: Path, source: sources.Source, stamp: list[Any] | None) -> dict[
         if index["format"] != FORMAT or (stamp is not None and stamp != index["stamp"]):
             return None
         return {split: _read_split(cache, index["splits"], split) for split in source.counts}
+    except PermissionError:  # it may well be sound
+        raise
     except Exception as error:  # what numpy makes of a damaged header can be anything
+        if is_out_of_memory(error):
+            raise
         raise Damaged(str(error) or type(error).__name__) from None
 
 

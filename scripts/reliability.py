@@ -1,0 +1,58 @@
+"""Put what the tests of faults measured into results/reliability/ and docs/reliability.md.
+
+    python scripts/reliability.py <report>    pytest's --junitxml of the long tests
+
+`make test-faults` runs the tests and then this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+import torch
+
+from lpwd import pages, runs
+from lpwd.config import ROOT
+
+FILE = ROOT / "results" / "reliability" / "reliability.csv"
+PAGE = ROOT / "docs" / "reliability.md"
+
+
+def figures(report: Path) -> pd.DataFrame:
+    """What the tests recorded, as "what was done: what was counted"; counts of one name added."""
+    suite = ElementTree.parse(report).getroot()
+    if suite.find(".//failure") is not None or suite.find(".//error") is not None:
+        sys.exit(f"error: {report}: tests failed; the page stays as it was")
+    found: dict[str, Any] = {}
+    for node in suite.iter("property"):
+        name, value = node.get("name", ""), node.get("value", "")
+        found[name] = found.get(name, 0) + int(value) if value.isdecimal() else value
+    rows = [(*name.split(": ", 1), value) for name, value in found.items()]
+    return pd.DataFrame(rows, columns=["done", "counted", "value"])
+
+
+def table(frame: pd.DataFrame) -> str:
+    """The figures as Markdown; what was done stands once."""
+    lines = ["| What was done | Counted | |", "|---|---|---:|"]
+    done = frame["done"].where(frame["done"] != frame["done"].shift(), "")
+    for what, counted, value in zip(done, frame["counted"], frame["value"], strict=True):
+        shown = f"{value:,}" if isinstance(value, int) else value
+        lines.append(f"| {what} | {counted} | {shown} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("report", type=Path)
+    frame, on = figures(parser.parse_args().report), pages.machine(torch.device("cpu"))
+    runs.write_whole(FILE, frame.assign(device=on).to_csv(index=False).encode())
+    pages.fill(PAGE, "reliability", f"Measured on {on}.\n\n{table(frame)}")
+
+
+if __name__ == "__main__":
+    main()
