@@ -45,12 +45,12 @@ def text(results: Results, scale: DictConfig) -> str:
 def _extent(frame: pd.DataFrame, scale: DictConfig) -> str:
     note = paper.scale_note(scale)
     runs, expected = int(frame["runs"].sum()), int(frame["expected"].sum())
-    seeds = int(frame["seeds_n"].min())
+    with_seeds = int((frame["seeds_n"] >= stats.LEAST_SEEDS).sum())
     lines = [
         f"{note[:1].upper()}{note[1:]}. {runs:,} of the {expected:,} runs of Table 1's grid are"
-        f" stored, and {seeds or 'no'} fresh seeds of every cell."
+        f" stored, and fresh seeds of {with_seeds} of its {len(frame)} cells."
     ]
-    if runs < expected or not seeds:
+    if runs < expected or with_seeds < len(frame):
         lines.append(f"`{paper.fill_command('all', scale)} SEEDS=5` goes on with the rest.")
     return " ".join(lines)
 

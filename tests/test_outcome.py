@@ -52,7 +52,7 @@ def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
 
 def test_gaps_and_the_command_that_fills_them() -> None:
     text = outcome.text(frames.make(MINI, keep=lambda run: run["method"] == "wd"), MINI)
-    assert "56 of the 176 runs of Table 1's grid are stored, and no fresh seeds" in text
+    assert "56 of the 176 runs of Table 1's grid are stored, and fresh seeds of 0 of its 16" in text
     assert "`make all SCALE=mini SEEDS=5` goes on with the rest" in text
     assert "| +0.53 | — | — | — |" in text
 
