@@ -64,7 +64,8 @@ def one_line_errors(known_keys: Iterable[str] = ()) -> Iterator[None]:
 
 def _closed(error: PermissionError) -> str:
     where = error.filename or "a file"
-    return f"no permission for {where}; allow it there, or name another folder with LPWD_RESULTS"
+    folders = "LPWD_RESULTS, LPWD_DATA, LPWD_CACHE"
+    return f"no permission for {where}; allow it there, or name another folder ({folders})"
 
 
 def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:

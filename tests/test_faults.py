@@ -55,7 +55,7 @@ def test_a_sweep_that_is_killed_and_started_again_ends_the_same(
     assert same_as(whole, results)
 
 
-@pytest.mark.parametrize("share", [0.15, 0.4, 0.65, 0.9])
+@pytest.mark.parametrize("share", [0.3, 0.8])
 def test_killed_before_a_change_to_its_files(
     warm: Warm, whole: Path, results: Path, share: float
 ) -> None:
@@ -463,7 +463,7 @@ def test_without_permission_to_read(warm: Warm, whole: Path, public: Path, name:
     code, said = warm.run(*SWEEP, results=public, nobody=True)
     assert code == 2, said
     assert said.startswith(f"error: no permission for {closed}"), said
-    assert "; allow it there, or name another folder with LPWD_RESULTS" in said
+    assert "; allow it there, or name another folder (LPWD_RESULTS" in said
     closed.chmod(mode)
     assert numbers_of(public) == numbers_of(whole)
     assert not list(public.rglob("*.damaged-*"))
