@@ -18,7 +18,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,8 +152,9 @@ def train_epoch(training: Training, between_steps: Callable[[], None]) -> dict[s
         torch.manual_seed(seed_of(cfg.seed, t.epoch))  # drop path
         t.loss_sum.zero_()
     t.forward.train()
+    precision = autocast(cfg, t.device)
     for x, y in t.loader.epoch(t.epoch, start=t.step):
-        with autocast(cfg, t.device):
+        with precision:
             loss = F.cross_entropy(t.forward(x), y)
         loss.backward()
         t.optimizer.step()
@@ -210,8 +211,9 @@ def correct(t: Training, images: data.Images, limit: int | None = None) -> np.nd
         device=t.device,
         channels_last=t.cfg.machine.channels_last,
     )
+    precision = autocast(t.cfg, t.device)
     for x, y in batches:
-        with autocast(t.cfg, t.device):
+        with precision:
             hits.append(t.forward(x).argmax(1) == y)
     return torch.cat(hits).cpu().numpy()
 
@@ -311,8 +313,11 @@ def set_precision(precision: str) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
 
 
-def autocast(cfg: DictConfig, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=cfg.scale.precision == "bf16")
+def autocast(cfg: DictConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """For any number of `with` blocks, one after another; costs nothing where it does nothing."""
+    if cfg.scale.precision != "bf16":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def make_loader(
