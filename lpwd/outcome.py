@@ -1,6 +1,6 @@
 """What came out, as pages tell it: written from what is stored, never by hand.
 
-    outcome.draw("pages", results, scale, folder)   fills README.md and docs/reproduction.md
+    outcome.draw("pages", results, scale, folder)   fills the blocks of PAGES
 
 They tell of the miniature, whose results are committed.
 """
@@ -15,6 +15,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from lpwd import claims, paper, stats, tables
+from lpwd.claims.measures import top1
 from lpwd.config import ROOT
 from lpwd.pages import fill
 from lpwd.paper import Column
@@ -22,15 +23,17 @@ from lpwd.runs import Results
 
 #: The scale whose results are committed and told of.
 SCALE = "mini"
+PAGES = ("README.md", "docs/reproduction.md", "docs/mini.md")
 DRAWINGS = ("pages",)
 
 
 def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
     """Fill the pages' blocks; `results` are those of the main grid."""
-    readme, report = ROOT / "README.md", ROOT / "docs" / "reproduction.md"
+    readme, report, miniature = (ROOT / page for page in PAGES)
     fill(readme, "outcome", text(results, scale))
     fill(report, "claims", claims.table(claims.data(results, scale)))
-    return [readme, report]
+    fill(miniature, "resolution", resolution(results, scale))
+    return [readme, report, miniature]
 
 
 def text(results: Results, scale: DictConfig) -> str:
@@ -38,7 +41,7 @@ def text(results: Results, scale: DictConfig) -> str:
     frame = tables.data("table1", results, scale)
     ablation = tables.data("table3", results, scale)
     judged = claims.data(results, scale)
-    parts = [_extent(frame, scale), _leads(frame, results, scale), _ablation(ablation, scale)]
+    parts = [_extent(frame, scale), _leads(results, scale), _ablation(ablation, scale)]
     return "\n\n".join([*parts, _verdicts(judged)])
 
 
@@ -55,27 +58,37 @@ def _extent(frame: pd.DataFrame, scale: DictConfig) -> str:
     return " ".join(lines)
 
 
-def _leads(frame: pd.DataFrame, results: Results, scale: DictConfig) -> str:
+def _leads(results: Results, scale: DictConfig) -> str:
     """LPWD − WD in each column of Table 1."""
     lines = [
         "| LPWD − WD, points of test top-1 | the paper | here, by the paper's protocol"
         " | held-out protocol | fresh seeds [95 %] |",
         "|---|---:|---:|---:|---:|",
     ]
-    protocols = ["paper_mean", "mean", "heldout"]
-    lpwd, wd = (frame.loc[frame["method"] == m, protocols].to_numpy() for m in ("lpwd", "wd"))
-    for column, leads in zip(paper.columns(scale), lpwd - wd, strict=True):
-        numbers = map(_signed, leads)
-        row = [", ".join(paper.column_names(column)), *numbers, _seeds(results, column)]
+    for column in paper.columns(scale):
+        by_paper, held_out = (_lead(results, scale, column, p) for p in ("paper's", "held-out"))
+        numbers = map(_signed, (_reported_lead(column), by_paper[0], held_out[0]))
+        row = [", ".join(paper.column_names(column)), *numbers, _span(_fresh(by_paper))]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 
-def _seeds(results: Results, column: Column) -> str:
-    """The lead of fresh seeds at the rates that the paper's protocol chose, paired by seed."""
-    of = column._asdict()
-    pairs = [stats.fresh_values(results, method=method, **of) for method in ("lpwd", "wd")]
-    found = stats.interval((pairs[0] - pairs[1]).dropna().tolist())
+def _lead(results: Results, scale: DictConfig, column: Column, protocol: str) -> pd.Series:
+    """LPWD − WD by seed; 0 is the grid's. NaN while runs of the column's grids are missing."""
+    lpwd, wd = (top1(results, scale, column, m, protocol) for m in ("lpwd", "wd"))
+    return lpwd - wd
+
+
+def _reported_lead(column: Column) -> float:
+    lpwd, wd = (paper.reported_cell("table1", m, column)[0] for m in ("lpwd", "wd"))
+    return lpwd - wd
+
+
+def _fresh(lead: pd.Series) -> stats.Interval:
+    return stats.interval(lead.drop(0).dropna().tolist())
+
+
+def _span(found: stats.Interval) -> str:
     span = f" [{_signed(found.low)}, {_signed(found.high)}]" if found.known else ""
     return f"{_signed(found.mean)}{span}"
 
@@ -93,6 +106,20 @@ def _ablation(frame: pd.DataFrame, scale: DictConfig) -> str:
         texts += [tables.plus_minus(c["mean"], c["std"]), tables.plus_minus(c["heldout"], 0)]
         row = [paper.METHODS[c["method"]], *texts, tables.interval_text(c, "seeds")]
         lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def resolution(results: Results, scale: DictConfig) -> str:
+    """What the fresh seeds of each column of Table 1 can tell from nothing."""
+    lines = [
+        "| LPWD − WD | fresh seeds | differ from 0 if beyond, points | the paper's difference |",
+        "|---|---:|---:|---:|",
+    ]
+    for column in paper.columns(scale):
+        found = _fresh(_lead(results, scale, column, "paper's"))
+        reach = f"±{found.high - found.mean:.2f}" if found.known else tables.GAP
+        numbers = [str(found.n or tables.GAP), reach, _signed(_reported_lead(column))]
+        lines.append(f"| {' | '.join([', '.join(paper.column_names(column)), *numbers])} |")
     return "\n".join(lines)
 
 

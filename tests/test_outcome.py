@@ -32,10 +32,12 @@ def test_pages_tell_what_is_committed(tmp_path: Path) -> None:
         committed(f"results/{outcome.SCALE}/{name}", tmp_path)
     stored = runs.Store(outcome.SCALE, tmp_path).collect()
     results, scale = runs.main_grid(stored, outcome.SCALE), scale_config(outcome.SCALE)
-    readme, report = (committed(page, tmp_path) for page in ("README.md", "docs/reproduction.md"))
+    readme, report, miniature = (committed(page, tmp_path) for page in outcome.PAGES)
     assert f"<!-- outcome -->\n{outcome.text(results, scale)}\n" in readme.read_text()
     table = claims.table(claims.data(results, scale))
     assert f"<!-- claims -->\n{table}\n" in report.read_text()
+    resolved = outcome.resolution(results, scale)
+    assert f"<!-- resolution -->\n{resolved}\n" in miniature.read_text()
 
 
 def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
@@ -48,6 +50,8 @@ def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
     assert (paper, grid, held_out) == ("+0.53", "+3.00", "+3.00")
     # 3 + 0.1, 0.2 and 0.3: mean 3.2, deviation 0.1, and t's 4.303 for two degrees of freedom
     assert seeds == "+3.20 [+2.95, +3.45]"
+    resolved = outcome.resolution(frames.make(MINI, seeds=3, top1=top1), MINI)
+    assert "| CIFAR-100, Swin-micro, SGDM | 3 | ±0.25 | +0.53 |" in resolved
 
 
 def test_gaps_and_the_command_that_fills_them() -> None:
@@ -55,6 +59,17 @@ def test_gaps_and_the_command_that_fills_them() -> None:
     assert "56 of the 176 runs of Table 1's grid are stored, and fresh seeds of 0 of its 16" in text
     assert "`make all SCALE=mini SEEDS=5` goes on with the rest" in text
     assert "| +0.53 | — | — | — |" in text
+
+
+def test_a_column_whose_grid_is_not_whole_has_no_lead() -> None:
+    """The best of a part may be far from the best of all."""
+
+    def keep(run: frames.Run) -> bool:
+        return (run["optimizer"], run["rate_factor"]) != ("adam", 50)
+
+    text = outcome.text(frames.make(MINI, seeds=3, keep=keep), MINI)
+    assert "| CIFAR-100, Swin-micro, Adam | +0.63 | — | — | — |" in text
+    assert "| CIFAR-100, Swin-micro, SGDM | +0.53 | +" in text
 
 
 def test_a_block_is_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
