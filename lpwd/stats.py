@@ -131,22 +131,20 @@ def fresh_values(results: Results, **column: str) -> pd.Series:
 
 
 def fresh_held_out(results: Results, **column: str) -> pd.Series:
-    """What the held-out protocol reports of fresh seeds at the rates it chose, by seed.
+    """What the held-out protocol reports of fresh seeds at the rates it chose; NaN if diverged.
 
     Where two folds chose different rates, only seeds that were trained at both have a value.
     """
     by_hash = results.runs.set_index("hash", drop=False)
     folds = []
     for _, choice in held_out_choice(results, **column).groupby("fold"):
-        runs = fresh(results, by_hash.loc[choice["hash"].iloc[0]])
-        epochs = results.epochs[results.epochs["hash"].isin(runs["hash"])]
-        seen = held_out(epochs)
+        runs = fresh(results, by_hash.loc[choice["hash"].iloc[0]]).set_index("seed")
+        seen = held_out(results.epochs[results.epochs["hash"].isin(runs["hash"])])
         seen = seen[seen["fold"] == choice["fold"].iloc[0]].set_index("hash")["report"]
-        done = runs[runs["status"] == "done"]
-        folds.append(done.set_index("seed")["hash"].map(seen).astype(float))
+        folds.append(runs["hash"].map(seen).astype(float).where(runs["status"] == "done"))
     if not folds:
         return pd.Series(dtype=float)
-    return pd.concat(folds, axis=1).mean(axis=1, skipna=False)
+    return pd.concat(folds, axis=1, join="inner").mean(axis=1, skipna=False)
 
 
 # -- intervals ------------------------------------------------------------------------------------
@@ -165,25 +163,19 @@ class Interval(NamedTuple):
         return math.isfinite(self.low)
 
 
-def interval(*groups: Sequence[float]) -> Interval:
-    """The mean of the groups' means with its 95 % interval (Student's t, variances pooled).
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of what independent seeds gave, with its 95 % interval (Student's t).
 
-    A group is what independent seeds gave in one column or cell; values that are not finite are
-    left out. Both ends are NaN unless each group has LEAST_SEEDS values. Why not the bootstrap: its
-    percentile interval of three or five values covers far less than 95 %; t's covers it.
+    Values that are not finite are left out. Both ends are NaN unless LEAST_SEEDS values are left.
+    Why not the bootstrap: its percentile interval of three or five values covers far less than
+    95 %; t's covers it.
     """
     from scipy.stats import t  # half a second to import
 
-    data = [np.asarray([v for v in group if math.isfinite(v)], float) for group in groups]
-    data = [group for group in data if len(group)]
-    sizes = np.array([len(group) for group in data])
-    if not data:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    mean, n = float(np.mean([group.mean() for group in data])), int(sizes.sum())
-    if len(data) < len(groups) or sizes.min() < LEAST_SEEDS:
-        return Interval(mean, math.nan, math.nan, n)
-    freedom = n - len(data)
-    variance = sum(np.square(group - group.mean()).sum() for group in data) / freedom
-    error = math.sqrt(variance * (1 / sizes).sum()) / len(data)
-    reach = float(t.ppf(0.975, freedom)) * error
+    data = np.asarray([value for value in values if math.isfinite(value)], float)
+    n = len(data)
+    if n < LEAST_SEEDS:
+        return Interval(float(data.mean()) if n else math.nan, math.nan, math.nan, n)
+    mean, error = float(data.mean()), float(data.std(ddof=1)) / math.sqrt(n)
+    reach = float(t.ppf(0.975, n - 1)) * error
     return Interval(mean, mean - reach, mean + reach, n)

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from lpwd import paper, stats
 from lpwd.paper import Column, number
-from lpwd.runs import Results, canonical_number, write_whole
+from lpwd.runs import Results, canonical_number, only, write_whole
 
 GAP, NONE = "—", "–"  # runs are missing | the paper has no such cell
 TICK = "✓"
@@ -69,6 +69,8 @@ def cell(
 ) -> dict[str, Any]:
     """All that is known of one method in one column; accuracies in percent.
 
+    Nothing is chosen until the grid is whole: the best of a part may be far from the best of all.
+
     mean, std: the paper's protocol, of the run `hash` at lr and rate · heldout: the held-out
     protocol, of the runs `heldout_hash` · seeds_*: fresh seeds at the rates the paper's protocol
     chose, by its statistic (n without diverged ones) · heldout_seeds_*: the same by and at the
@@ -77,6 +79,8 @@ def cell(
     """
     which = {**column._asdict(), "method": method}
     runs = stats.grid(results, **which)
+    expected = paper.grid_size(scale, column.optimizer, method)
+    results = results if len(runs) >= expected else only(results, set())
     best = stats.chosen(results, **which)
     held_out = stats.held_out_choice(results, **which)
     seeds = stats.fresh_values(results, **which)
@@ -91,7 +95,7 @@ def cell(
         "hash": "" if best is None else best["hash"],
         "runs": len(runs),
         "diverged": int((runs["status"] == "diverged").sum()),
-        "expected": paper.grid_size(scale, column.optimizer, method),
+        "expected": expected,
         "heldout": held_out["report"].mean(),
         "heldout_lr": " ".join(map(number, held_out["lr"].unique())),
         "heldout_rate": " ".join(map(number, held_out["rate"].dropna().unique())),
@@ -129,7 +133,8 @@ LEGEND = {
     "": "Each method's own row: {statistic} test top-1 of one run, in percent; rates chosen on the"
     " test set (the paper's protocol).",
     "the paper": f"the paper: its own number; {NONE} where it has no such column.{{elsewhere}}",
-    "runs": "runs: how many stand behind the choice, of how many in the grid, and fresh seeds.",
+    "runs": "runs: how many stand behind the choice, of how many in the grid, and fresh seeds;"
+    " nothing is chosen until the grid is whole.",
     "held-out": "held-out: rates and epoch chosen without the images that are reported on.",
     "fresh seeds": "fresh seeds: mean [95 % interval] of independent runs at the chosen rates; the"
     " seed that chose them is left out. No interval under {least} seeds.",

@@ -46,10 +46,10 @@ def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
 
     lines = outcome.text(frames.make(MINI, seeds=3, top1=top1), MINI).splitlines()
     lead = next(line for line in lines if line.startswith("| CIFAR-100, Swin-micro, SGDM |"))
-    paper, grid, held_out, seeds = [cell.strip() for cell in lead.split("|")[2:-1]]
+    paper, grid, held_out, seeds, both = [cell.strip() for cell in lead.split("|")[2:-1]]
     assert (paper, grid, held_out) == ("+0.53", "+3.00", "+3.00")
     # 3 + 0.1, 0.2 and 0.3: mean 3.2, deviation 0.1, and t's 4.303 for two degrees of freedom
-    assert seeds == "+3.20 [+2.95, +3.45]"
+    assert (seeds, both) == ("+3.20 [+2.95, +3.45]", "+3.20 [+2.95, +3.45]")
     resolved = outcome.resolution(frames.make(MINI, seeds=3, top1=top1), MINI)
     assert "| CIFAR-100, Swin-micro, SGDM | 3 | ±0.25 | +0.53 |" in resolved
 
@@ -58,7 +58,7 @@ def test_gaps_and_the_command_that_fills_them() -> None:
     text = outcome.text(frames.make(MINI, keep=lambda run: run["method"] == "wd"), MINI)
     assert "56 of the 176 runs of Table 1's grid are stored, and fresh seeds of 0 of its 16" in text
     assert "`make all SCALE=mini SEEDS=5` goes on with the rest" in text
-    assert "| +0.53 | — | — | — |" in text
+    assert "| +0.53 | — | — | — | — |" in text
 
 
 def test_a_column_whose_grid_is_not_whole_has_no_lead() -> None:
@@ -68,7 +68,7 @@ def test_a_column_whose_grid_is_not_whole_has_no_lead() -> None:
         return (run["optimizer"], run["rate_factor"]) != ("adam", 50)
 
     text = outcome.text(frames.make(MINI, seeds=3, keep=keep), MINI)
-    assert "| CIFAR-100, Swin-micro, Adam | +0.63 | — | — | — |" in text
+    assert "| CIFAR-100, Swin-micro, Adam | +0.63 | — | — | — | — |" in text
     assert "| CIFAR-100, Swin-micro, SGDM | +0.53 | +" in text
 
 

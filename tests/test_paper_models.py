@@ -25,6 +25,20 @@ def test_lpwd_as_printed_decays_weights_by_one_and_a_half_times_the_rate(name: s
     assert mean == pytest.approx(1.5, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "percent"), [("convnext_tiny", 0.9), ("swin_tiny_patch4_window7_224", 8.6)]
+)
+def test_at_32_pixels_some_weights_get_no_gradient(name: str, percent: float) -> None:
+    model = paper_model(name)
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 3, 32, 32)), torch.arange(8))
+    loss.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    still = sum(int((gradient == 0).sum()) for gradient in gradients)
+    total = sum(gradient.numel() for gradient in gradients)
+    assert total == sum(p.numel() for p in model.parameters())
+    assert 100 * still / total == pytest.approx(percent, abs=0.05)
+
+
 def test_at_32_pixels_most_depthwise_weights_of_convnexts_deep_stages_get_no_gradient() -> None:
     """Of 7×7 taps, 3×3 reach a 2×2 image, and one reaches a single pixel."""
     model = paper_model("convnext_tiny")

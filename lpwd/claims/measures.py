@@ -18,10 +18,11 @@ from lpwd.runs import Results
 
 #: "Low" for R_op (Section 4.1 gives no number), in percent.
 LOW_R_OP = 5.0
-#: PWD and RWD are alike if they differ by less than this, in points.
-ALIKE = 0.5
 #: A λ is large from this multiple of its base.
 LARGE_FACTOR = 10
+
+#: What a diverged run's accuracy counts as.
+DIVERGED = 0.0
 
 ABLATION = ("wd", "rwd", "pwd", "lpwd")
 
@@ -59,15 +60,13 @@ def top1(
     if len(stats.grid(results, **which)) < paper.grid_size(scale, column.optimizer, method):
         return pd.Series({0: np.nan})
     if protocol == "held-out":
-        first, fresh = (
-            stats.held_out_value(results, **which),
-            stats.fresh_held_out(results, **which),
-        )
+        first = stats.held_out_value(results, **which)
+        fresh = stats.fresh_held_out(results, **which)
     else:
         run = stats.chosen(results, **which)
         first = np.nan if run is None else run["best_mean"]
-        fresh = stats.fresh_values(results, **which).fillna(0.0)
-    return pd.concat([pd.Series({0: first}), fresh])
+        fresh = stats.fresh_values(results, **which)
+    return pd.concat([pd.Series({0: first}), fresh.fillna(DIVERGED)])
 
 
 def lpwd_over(method: str, protocol: str, results: Results, scale: DictConfig) -> Measured:
@@ -81,86 +80,88 @@ def lpwd_over(method: str, protocol: str, results: Results, scale: DictConfig) -
     return Measured(_effects(parts), len(columns))
 
 
-def ablation(results: Results, scale: DictConfig) -> dict[str, pd.Series]:
+def ablation(protocol: str, results: Results, scale: DictConfig) -> dict[str, pd.Series]:
     """The three steps of Table 3, RWD − WD, PWD − RWD and LPWD − PWD, by seed."""
     column = paper.ablation_column(scale)
-    values = [top1(results, scale, column, method, "paper") for method in ABLATION]
+    values = [top1(results, scale, column, method, protocol) for method in ABLATION]
     names = [paper.METHODS[method] for method in ABLATION]
     return {
         f"{names[i + 1]} − {names[i]}": values[i + 1] - values[i] for i in range(len(names) - 1)
     }
 
 
-def rwd_over_wd(results: Results, scale: DictConfig) -> Measured:
+def rwd_over_wd(protocol: str, results: Results, scale: DictConfig) -> Measured:
     """RWD − WD of Table 3, points."""
-    steps = ablation(results, scale)
+    steps = ablation(protocol, results, scale)
     return Measured(_effects({"RWD − WD": steps["RWD − WD"]}), 1)
 
 
-def order(results: Results, scale: DictConfig) -> Measured:
+def order(protocol: str, results: Results, scale: DictConfig) -> Measured:
     """Each step of Table 3, points."""
-    return Measured(_effects(ablation(results, scale)), len(ABLATION) - 1)
+    return Measured(_effects(ablation(protocol, results, scale)), len(ABLATION) - 1)
 
 
-def rwd_most(results: Results, scale: DictConfig) -> Measured:
-    """RWD's step less the larger of the other two, points."""
-    steps = pd.DataFrame(ablation(results, scale))
-    lead = steps["RWD − WD"] - steps.drop(columns="RWD − WD").max(axis=1, skipna=False)
-    return Measured(_effects({"RWD's lead": lead}), 1)
+def rwd_most(protocol: str, results: Results, scale: DictConfig) -> Measured:
+    """RWD's step less each of the other two, points."""
+    steps = ablation(protocol, results, scale)
+    first = steps.pop("RWD − WD")
+    return Measured(_effects({name: first - step for name, step in steps.items()}), len(steps))
 
 
 # -- Figure 3 --------------------------------------------------------------------------------------
 
 
-def _gains(results: Results, scale: DictConfig, large: bool) -> tuple[dict[str, pd.Series], int]:
-    """PWD − RWD by seed for each large, or each other, λ of Figure 3b; and how many λ there are."""
+def _gains(results: Results, scale: DictConfig) -> tuple[pd.DataFrame, list[float]]:
+    """PWD − RWD, a row a seed and a column a λ of Figure 3b; and those λ that are large."""
     column = paper.ablation_column(scale)
-    base = scale.base[column.optimizer].rate
-    frame = figure3.gains(results, scale)
-    frame["gain"] = frame["pwd"] - frame["rwd"]
+    frame = figure3.gains(results, scale, diverged=DIVERGED)
     rates = paper.rates(scale, column.optimizer).rates
-    wanted = [rate for rate in rates if (rate >= LARGE_FACTOR * base * (1 - 1e-9)) == large]
-    return {
-        f"λ={paper.number(rate)}": frame[frame["rate"] == rate].set_index("seed")["gain"]
-        for rate in wanted
-    }, len(wanted)
+    large = LARGE_FACTOR * scale.base[column.optimizer].rate * (1 - 1e-9)
+    table = frame.pivot_table("gain", "seed", "rate", dropna=False).reindex(columns=rates)
+    return table, [rate for rate in rates if rate >= large]
 
 
 def pwd_over_rwd(results: Results, scale: DictConfig) -> Measured:
-    """PWD − RWD at large λ, points."""
-    gains, count = _gains(results, scale, large=True)
-    return Measured(_effects(gains), count)
+    """PWD − RWD at each large λ, points."""
+    gains, large = _gains(results, scale)
+    return Measured(
+        _effects({f"λ={paper.number(rate)}": gains[rate] for rate in large}), len(large)
+    )
 
 
-def pwd_like_rwd(results: Results, scale: DictConfig) -> Measured:
-    """ALIKE − |PWD − RWD| at the other λ, points."""
-    gains, count = _gains(results, scale, large=False)
-    return Measured(_effects({cell: ALIKE - gain.abs() for cell, gain in gains.items()}), count)
+def pwd_only_at_large(results: Results, scale: DictConfig) -> Measured:
+    """PWD − RWD at large λ less the same at the other λ, means over λ, points."""
+    gains, large = _gains(results, scale)
+    at_large = gains[large].mean(axis=1, skipna=False)
+    others = gains.drop(columns=large).mean(axis=1, skipna=False)
+    return Measured(_effects({"large − other λ": at_large - others}), 1)
 
 
 def zero_shot_falls(results: Results, scale: DictConfig) -> Measured:
-    """−Spearman's ρ of accuracy and λ_s, of the best Baseline of every column."""
-    parts, rises = {}, []
+    """−Spearman's ρ of accuracy and λ_s, of the best Baseline of every column.
+
+    The cases are the steps of ten percent, of the mean over seeds: how far accuracy falls over
+    each. Steps from less than twice the last accuracy, which is a guess's, are left out.
+    """
+    parts, falls, rises = {}, [], []
     for column in paper.columns(scale):
         best = stats.chosen(results, **column._asdict(), method="baseline")
         if best is None:
             continue
-        hashes = pd.concat([best.to_frame().T, stats.fresh(results, best)]).set_index("seed")[
-            "hash"
-        ]
-        curves = {
-            seed: results.zero_shot[results.zero_shot["hash"] == name]
-            for seed, name in hashes.items()
-        }
-        parts[_name(column)] = pd.Series(
-            {
-                seed: -_rho(curve["step"].to_numpy(), curve["test_top1"].to_numpy())
-                for seed, curve in curves.items()
-            }
-        )
-        rises.append(_largest_rise(curves[0]["test_top1"]))
+        runs = pd.concat([best.to_frame().T, stats.fresh(results, best)])
+        curves = runs[["hash", "seed"]].merge(results.zero_shot, on="hash")
+        table = curves.pivot_table("test_top1", "step", "seed")
+        steps = table.index.to_numpy()
+        rhos = {seed: -_rho(steps, curve.to_numpy()) for seed, curve in table.items()}
+        parts[_name(column)] = pd.Series(rhos)
+        shown = table.drop(columns=0) if table.shape[1] > stats.LEAST_SEEDS else table
+        tenths = shown.mean(axis=1)[::10]
+        fall = (tenths.shift() - tenths)[tenths.shift() > 2 * tenths.iloc[-1]]
+        falls += fall.tolist()
+        rises.append(_largest_rise(table[0]))
     note = f"largest rise on the way down: {max(rises):.1f} points" if rises else ""
-    return Measured(_effects(parts), len(paper.columns(scale)), note=note)
+    expected = len(paper.columns(scale))
+    return Measured(_effects(parts), expected, pd.Series(falls, dtype=float), note)
 
 
 def _largest_rise(top1: pd.Series) -> float:
@@ -181,31 +182,33 @@ def _rho(x: np.ndarray, y: np.ndarray) -> float:
 Matrices = dict[str, np.ndarray]
 
 
-def _per_column(
-    results: Results,
-    scale: DictConfig,
-    methods: Sequence[str],
-    value: str,
-    diverged: float,
-    effect: Callable[[Matrices], float],
-) -> Measured:
-    """`effect` of the grids of `value` in every column whose grids are whole.
+def _grids(
+    results: Results, scale: DictConfig, methods: Sequence[str], value: str, diverged: float
+) -> dict[str, Matrices]:
+    """The grids of `value` in every column where those of all methods are whole.
 
     `diverged` is what a diverged run counts as.
     """
-    columns = paper.columns(scale)
-    effects = {}
-    for column in columns:
-        grid = paper.rates(scale, column.optimizer)
-        shape = (len(grid.lrs), len(grid.rates))
-        matrices = {
-            m: _matrix(stats.grid(results, **column._asdict(), method=m), value, diverged, shape)
-            for m in methods
-        }
+    grids = {}
+    for column in paper.columns(scale):
+        rates = paper.rates(scale, column.optimizer)
+        shape = (len(rates.lrs), len(rates.rates))
+        of = {m: stats.grid(results, **column._asdict(), method=m) for m in methods}
+        matrices = {m: _matrix(runs, value, diverged, shape) for m, runs in of.items()}
         whole = {m: matrix for m, matrix in matrices.items() if matrix is not None}
         if len(whole) == len(methods):
-            effects[_name(column)] = effect(whole)
-    return Measured(_grid_effects(effects), len(columns))
+            grids[_name(column)] = whole
+    return grids
+
+
+def _per_column(
+    grids: dict[str, Matrices],
+    scale: DictConfig,
+    effect: Callable[[Matrices], float],
+    cases: pd.Series | None = None,
+) -> Measured:
+    effects = {name: effect(matrices) for name, matrices in grids.items()}
+    return Measured(_grid_effects(effects), len(paper.columns(scale)), cases)
 
 
 def _matrix(
@@ -218,13 +221,21 @@ def _matrix(
     return values.to_numpy(float).reshape(shape)
 
 
+def _top1_grids(results: Results, scale: DictConfig) -> dict[str, Matrices]:
+    return _grids(results, scale, ("wd", "lpwd"), "best_mean", DIVERGED)
+
+
+def _r_op_grids(results: Results, scale: DictConfig) -> dict[str, Matrices]:
+    return _grids(results, scale, ("wd",), "r_op_share", np.nan)
+
+
 def most_cells(results: Results, scale: DictConfig) -> Measured:
     """Share of (η, λ) at which LPWD beats WD, in percent above one half."""
 
     def effect(m: Matrices) -> float:
         return 100 * float((m["lpwd"] > m["wd"]).mean()) - 50
 
-    return _per_column(results, scale, ("wd", "lpwd"), "best_mean", 0.0, effect)
+    return _per_column(_top1_grids(results, scale), scale, effect)
 
 
 def robust(results: Results, scale: DictConfig) -> Measured:
@@ -233,7 +244,7 @@ def robust(results: Results, scale: DictConfig) -> Measured:
     def effect(m: Matrices) -> float:
         return float(np.ptp(m["wd"], axis=1).mean() - np.ptp(m["lpwd"], axis=1).mean())
 
-    return _per_column(results, scale, ("wd", "lpwd"), "best_mean", 0.0, effect)
+    return _per_column(_top1_grids(results, scale), scale, effect)
 
 
 def lead_widens(results: Results, scale: DictConfig) -> Measured:
@@ -243,7 +254,7 @@ def lead_widens(results: Results, scale: DictConfig) -> Measured:
         strong = m["lpwd"][-1, -1] - m["wd"][-1, -1]
         return float(strong - (m["lpwd"].max() - m["wd"].max()))
 
-    return _per_column(results, scale, ("wd", "lpwd"), "best_mean", 0.0, effect)
+    return _per_column(_top1_grids(results, scale), scale, effect)
 
 
 def r_op_low(results: Results, scale: DictConfig) -> Measured:
@@ -252,18 +263,25 @@ def r_op_low(results: Results, scale: DictConfig) -> Measured:
     def effect(m: Matrices) -> float:
         return LOW_R_OP - 100 * float(np.nanmean(m["wd"]))
 
-    return _per_column(results, scale, ("wd",), "r_op_share", np.nan, effect)
+    return _per_column(_r_op_grids(results, scale), scale, effect)
 
 
 def r_op_grows(axis: str, results: Results, scale: DictConfig) -> Measured:
-    """Spearman's ρ of R_op with η at fixed λ ("lr"), or with λ at fixed η ("rate"); the mean."""
+    """Spearman's ρ of R_op with η at fixed λ ("lr"), or with λ at fixed η ("rate"); the mean.
+
+    The cases are the single steps from one η, or λ, to the next.
+    """
+    grids = _r_op_grids(results, scale)
+
+    def lines(m: Matrices) -> np.ndarray:
+        return m["wd"].T if axis == "lr" else m["wd"]
 
     def effect(m: Matrices) -> float:
-        lines = m["wd"].T if axis == "lr" else m["wd"]
-        rhos = [_rho(np.arange(len(line)), line) for line in lines]
+        rhos = [_rho(np.arange(len(line)), line) for line in lines(m)]
         return float(np.mean([rho for rho in rhos if np.isfinite(rho)] or np.nan))
 
-    return _per_column(results, scale, ("wd",), "r_op_share", np.nan, effect)
+    steps = [step for m in grids.values() for step in np.diff(lines(m), axis=1).ravel()]
+    return _per_column(grids, scale, effect, pd.Series(steps, dtype=float))
 
 
 def rwd_never_opposes(results: Results, scale: DictConfig) -> Measured:
@@ -287,18 +305,24 @@ def rwd_never_opposes(results: Results, scale: DictConfig) -> Measured:
 def strong_penalty(curve: str, sign: int, results: Results, scale: DictConfig) -> Measured:
     """The gap between the two curves of Figure 1, mean over epochs; the cases are its epochs."""
     frame = figure1.data(results, scale)["figure1"]
-    table = frame.pivot_table(curve, ["model", "seed", "epoch"], "method", dropna=False)
-    table = table.reindex(columns=["wd", "lpwd"]).reset_index().rename(columns={"model": "cell"})
-    gaps = table.assign(effect=sign * (table["lpwd"] - table["wd"]))
-    effects = gaps.groupby(["cell", "seed"])["effect"].mean().reset_index()
-    cases = fresh_or_first(gaps).groupby(["cell", "epoch"])["effect"].mean()
+    every = range(1, scale.epochs + 1)
+    if curve == "test_top1":
+        frame[curve] = frame[curve].fillna(DIVERGED)
+    by_epoch = frame.pivot_table(curve, ["model", "seed", "method"], "epoch").reindex(columns=every)
+    if curve == "test_top1":
+        by_epoch = by_epoch.fillna(DIVERGED)
+    lpwd, wd = (by_epoch[by_epoch.index.get_level_values("method") == m] for m in ("lpwd", "wd"))
+    gaps = sign * (lpwd.droplevel("method") - wd.droplevel("method")).dropna(how="all")
+    effects = gaps.mean(axis=1).rename("effect").rename_axis(["cell", "seed"]).reset_index()
+    shown = fresh_or_first(gaps.reset_index("seed")).drop(columns="seed")
+    cases = pd.Series(shown.groupby("model").mean().to_numpy().ravel())
     return Measured(effects, len(scale.grid.models), cases)
 
 
 def gain_grows(results: Results, scale: DictConfig) -> Measured:
     """Slope of LPWD − WD from one model of the series to the next, points."""
     frame = figure5.data(results, scale)["figure5"]
-    frame["best_mean"] = frame["best_mean"].mask(frame["status"] == "diverged", 0.0)
+    frame["best_mean"] = frame["best_mean"].mask(frame["status"] == "diverged", DIVERGED)
     table = frame.pivot_table("best_mean", "seed", ["method", "model"], aggfunc="first")
     slopes = {}
     for seed, row in table.iterrows():

@@ -13,32 +13,33 @@ from lpwd import stats
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 INCONCLUSIVE, NOT_MEASURED = "inconclusive", "not measured"
 
-#: Without fresh seeds, fewer cells than this decide nothing.
-LEAST_CELLS = 5
-LEVEL = 0.05
+#: Of one side: a 95 % interval leaves as much outside.
+LEVEL = 0.025
+#: Without fresh seeds, fewer cells than this can decide nothing: ½ⁿ is above LEVEL.
+LEAST_CELLS = math.ceil(-math.log2(LEVEL))
 
 RULE = f"""\
 Each claim is turned into *effects*: numbers that are positive where the paper is right, one for
 each cell that the claim speaks of (a column of Table 1, a λ of Figure 3b …).
 
-1. **Basis.** Where every cell has at least {stats.LEAST_SEEDS} fresh seeds (the seed that chose the
-   rates left out), the effects are theirs, paired by seed, and their mean gets a 95 % interval
-   (Student's t, the cells' variances pooled). Else they are those of the grid, one run a cell,
-   without an interval.
+1. **Basis.** Where all cells share at least {stats.LEAST_SEEDS} fresh seeds (the seed that chose
+   the rates left out), the effects are theirs, paired by seed. They are averaged over the cells
+   within each seed, and the mean over seeds gets a 95 % interval (Student's t). Else the effects
+   are those of the grid, one run a cell, and sign tests over the cells take the interval's place.
 2. **{NOT_MEASURED}**: no run of the claim is stored.
 3. **{INCONCLUSIVE}**: a cell is missing; or there are no fresh seeds and fewer than
    {LEAST_CELLS} cells.
-4. **{NOT_SUPPORTED}**: the mean effect is zero or against the paper; or the claim says *all* or
+4. **{SUPPORTED}**: the interval lies above zero; or, without fresh seeds, a one-sided sign test
+   gives p ≤ {LEVEL}, a tie counting against the paper ({LEAST_CELLS} of {LEAST_CELLS}, 8 of 8 …).
+   If the claim says *all* or *always*, every case must hold, too.
+5. **{NOT_SUPPORTED}**: the interval lies below zero; or below the effect that the paper itself
+   prints; or, without fresh seeds, the sign test goes the other way; or the claim says *all* or
    *always*, and at most half of its cases hold.
-5. **{SUPPORTED}**: the interval lies above zero; or, without fresh seeds, a one-sided sign test
-   over the cells gives p ≤ {LEVEL}, a tie counting against the paper (5 of 5, 7 of 8 …). If the
-   claim says *all* or *always*, every case must hold, too.
-6. **{INCONCLUSIVE}**: anything else. The effect is on the paper's side, but chance could have done
-   it, or it does not hold throughout.
+6. **{INCONCLUSIVE}**: anything else. Chance could have done it, or it does not hold throughout.
 
-One number never supports a claim. The sign test takes cells as independent; those of one grid share
-a seed and neighbouring rates, so a claim about the whole grid counts one cell a column of Table 1.
-A diverged run counts as 0 % accuracy.
+One number decides nothing. The sign test takes cells as independent; those of one grid share a seed
+and neighbouring rates, so a claim about the whole grid counts one cell a column of Table 1. A
+diverged run counts as 0 % accuracy; of a training loss, only the epochs before are compared.
 """
 
 
@@ -70,41 +71,46 @@ class Decision(NamedTuple):
     cases: int
 
 
-def decide(measured: Measured, always: bool) -> Decision:
-    """Apply RULE; `always`: the claim is about every single case."""
+def decide(measured: Measured, always: bool, reported: float = math.nan) -> Decision:
+    """Apply RULE; `always`: the claim is about every case; `reported`: the paper's own effect."""
     effects = measured.effects.dropna().round({"effect": 9})  # 1e-16 is no effect
-    fresh = effects[effects["seed"] > 0]
-    groups = [group["effect"].tolist() for _, group in fresh.groupby("cell")]
-    found = stats.interval(*groups) if len(groups) == measured.expected else stats.interval()
-    used = fresh if found.known else effects[effects["seed"] == 0]
-    by_cell = used.groupby("cell")["effect"].mean()
+    table = effects.pivot_table("effect", "seed", "cell")
+    shared = table[table.index.astype(int) > 0].dropna()  # seeds that all cells have
+    found = stats.interval(
+        shared.mean(axis=1).tolist() if table.shape[1] == measured.expected else []
+    )
+    by_cell = (shared if found.known else table.reindex([0])).mean().dropna()
     cases = by_cell if measured.cases is None else measured.cases.dropna()
-    held = int((cases > 0).sum())
-    if found.known:
-        evident, enough, basis = found.low > 0, True, "fresh seeds"
-    else:
-        evident, enough, basis = sign_test(by_cell) <= LEVEL, len(by_cell) >= LEAST_CELLS, "grid"
-    mean = float(by_cell.mean()) if len(by_cell) else math.nan
-    throughout = held == len(cases) or not always
+    held, of = int((cases > 0).sum()), len(cases)
     if by_cell.empty:
-        verdict, reason, basis = NOT_MEASURED, "runs are missing", "–"
+        verdict, reason = NOT_MEASURED, "runs are missing"
     elif len(by_cell) < measured.expected:
         verdict, reason = INCONCLUSIVE, "runs are missing"
-    elif not enough:
+    elif not found.known and len(by_cell) < LEAST_CELLS:
         verdict, reason = INCONCLUSIVE, "one run of each is too few: fresh seeds will tell"
-    elif mean <= 0:
-        verdict, reason = NOT_SUPPORTED, "the effect is against the paper" if mean else "no effect"
-    elif always and held <= len(cases) / 2:
-        verdict, reason = NOT_SUPPORTED, "half of the cases or more are against the paper"
-    elif not evident:
-        verdict, reason = INCONCLUSIVE, "it could be chance"
-    elif not throughout:
-        verdict, reason = INCONCLUSIVE, "on average, not in every case"
     else:
-        verdict, reason = SUPPORTED, ""
-    return Decision(
-        verdict, reason, mean, found.low, found.high, basis, len(used), held, len(cases)
-    )
+        verdict, reason = _judge(by_cell, found, reported, held / of, always)
+    mean = float(by_cell.mean()) if len(by_cell) else math.nan
+    basis = "fresh seeds" if found.known else "grid" if len(by_cell) else "–"
+    n = found.n if found.known else len(by_cell)
+    return Decision(verdict, reason, mean, found.low, found.high, basis, n, held, of)
+
+
+def _judge(
+    by_cell: pd.Series, found: stats.Interval, reported: float, share: float, always: bool
+) -> tuple[str, str]:
+    """Verdict and reason once all runs are there; `share` of the cases hold."""
+    right = found.low > 0 if found.known else sign_test(by_cell) <= LEVEL
+    wrong = found.high < 0 if found.known else sign_test(-by_cell) <= LEVEL
+    if right and (share == 1 or not always):
+        return SUPPORTED, ""
+    if wrong:
+        return NOT_SUPPORTED, "the effect is against the paper"
+    if found.high < reported and not right:
+        return NOT_SUPPORTED, "no effect of the paper's size"
+    if always and share <= 0.5:
+        return NOT_SUPPORTED, "at most half of the cases hold"
+    return INCONCLUSIVE, "on average, not in every case" if right else "it could be chance"
 
 
 def sign_test(effects: pd.Series) -> float:

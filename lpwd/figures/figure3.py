@@ -34,8 +34,11 @@ def _zero_shot(results: Results, scale: DictConfig) -> pd.DataFrame:
     return runs.merge(results.zero_shot, on="hash")
 
 
-def gains(results: Results, scale: DictConfig) -> pd.DataFrame:
-    """PWD − RWD at the largest η of the grid: data … seed, rwd, pwd, gain, hash (of both)."""
+def gains(results: Results, scale: DictConfig, diverged: float = math.nan) -> pd.DataFrame:
+    """PWD − RWD at the largest η of the grid: data … seed, rwd, pwd, gain, hash (of both).
+
+    `diverged` is what a diverged run's accuracy counts as.
+    """
     column = paper.ablation_column(scale)
     lr, _ = paper.strong_penalty(scale, column.optimizer)
     runs = results.runs
@@ -43,6 +46,7 @@ def gains(results: Results, scale: DictConfig) -> pd.DataFrame:
     for name, value in column._asdict().items():
         keep &= runs[name] == value
     index = ["data", "model", "optimizer", "lr", "rate", "seed"]
+    runs = runs.assign(best_mean=runs["best_mean"].mask(runs["status"] == "diverged", diverged))
     table = runs[keep].pivot_table("best_mean", index, "method", aggfunc="first", dropna=False)
     table = table.reindex(columns=["rwd", "pwd"]).rename_axis(columns=None)
     hashes = runs[keep].groupby(index)["hash"].agg(" ".join)

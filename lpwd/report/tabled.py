@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from lpwd import controls, paper, stats, tables
 from lpwd.report.verdicts import HELD_OUT, PAPERS
-from lpwd.runs import Results
+from lpwd.runs import Results, only
 from lpwd.tables import GAP, NONE, Layout
 
 #: The lines under a method, and columns, as the page names them: no number without its protocol.
@@ -22,7 +22,7 @@ LINES = {
     "fresh seeds, held-out": f"fresh seeds, {HELD_OUT}",
 }
 CONTROLS = {
-    "At its best": f"at its best, {PAPERS}",
+    "Best of these η": f"best of these η, {PAPERS}",
     "held-out": f"at its best, {HELD_OUT}",
     "Fresh seeds": f"fresh seeds, {PAPERS}",
 }
@@ -157,13 +157,14 @@ def _cell(name: str, target: str, c: Any, results: Results, scale: DictConfig) -
     column = paper.Column(c.data, c.model, c.optimizer)
     title = ", ".join([paper.METHODS[c.method], *paper.column_names(column)])
     which = {**column._asdict(), "method": c.method}
+    whole = results if c.runs >= c.expected else only(results, set())
     facts = [
         (PAPERS, _chosen(tables.plus_minus(c.mean, c.std), c.lr, c.rate, c.hash)),
         (HELD_OUT, _held_out(c)),
-        (f"fresh seeds, {PAPERS}", _seeds(c, "seeds", stats.fresh_values(results, **which))),
+        (f"fresh seeds, {PAPERS}", _seeds(c, "seeds", stats.fresh_values(whole, **which))),
         (
             f"fresh seeds, {HELD_OUT}",
-            _seeds(c, "heldout_seeds", stats.fresh_held_out(results, **which)),
+            _seeds(c, "heldout_seeds", stats.fresh_held_out(whole, **which)),
         ),
         (f"in the paper ({PAPERS})", tables.plus_minus(c.paper_mean, c.paper_std, "no such cell")),
         ("runs stored", _stored(c, target, scale)),

@@ -73,8 +73,8 @@ PLAIN = {
         "Decaying before the forward pass (PWD) beats RWD where the decay is strong.",
         "figure3",
     ),
-    f"PWD and RWD are alike at smaller λ (they differ by less than {measures.ALIKE} points)": Plain(
-        STEPS, "Where the decay is weak, PWD and RWD make no difference.", "figure3"
+    "PWD gains more on RWD at large λ than at smaller ones": Plain(
+        STEPS, "PWD gains more on RWD where the decay is strong than where it is weak.", "figure3"
     ),
     f"R_op of WD is low (its mean is below {measures.LOW_R_OP:g} %)": Plain(
         OPPOSING,
@@ -83,13 +83,13 @@ PLAIN = {
         "figure2",
         NO_CHOICE,
     ),
-    "R_op of WD grows with η": Plain(
+    "R_op of WD constantly grows with η": Plain(
         OPPOSING,
         "WD pushes more weights the wrong way when the learning rate η is larger.",
         "figure2",
         NO_CHOICE,
     ),
-    "R_op of WD grows with λ": Plain(
+    "R_op of WD constantly grows with λ": Plain(
         OPPOSING,
         "WD pushes more weights the wrong way when the decay rate λ is larger.",
         "figure2",
@@ -98,7 +98,7 @@ PLAIN = {
     "RWD never opposes its purpose: R_op is exactly 0 (true by construction)": Plain(
         OPPOSING, "RWD never pushes a weight the wrong way.", "figure2", NO_CHOICE
     ),
-    "Accuracy falls along the zero-shot decay, for every trained Baseline": Plain(
+    "Accuracy constantly falls along the zero-shot decay of trained Baselines": Plain(
         OPPOSING,
         "Shrinking the weights of a trained network, without training it further, makes it worse"
         " and worse.",
