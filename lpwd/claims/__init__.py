@@ -113,7 +113,7 @@ CLAIMS = [
         "Figure 2b, Section 4.1",
         f"R_op of WD is low (its mean is below {measures.LOW_R_OP:g} %)",
         measures.r_op_low,
-        f"points of room ({measures.LOW_R_OP:g} % − R_op)",
+        f"points below {measures.LOW_R_OP:g} %",
         "columns",
     ),
     Claim(
@@ -152,7 +152,7 @@ CLAIMS = [
         "Figure 4, Section 4.3",
         "LPWD is better than WD at most η and λ",
         measures.most_cells,
-        "% of the grid above one half",
+        "% of the cells won, beyond 50 %",
         "columns",
     ),
     Claim(
