@@ -100,14 +100,15 @@ def cell(
         "heldout_lr": " ".join(map(number, held_out["lr"].unique())),
         "heldout_rate": " ".join(map(number, held_out["rate"].dropna().unique())),
         "heldout_hash": " ".join(held_out["hash"].unique()),
-        **_interval("seeds", seeds),
+        **interval_of("seeds", seeds),
         "seeds_diverged": int(seeds.isna().sum()),
-        **_interval("heldout_seeds", stats.fresh_held_out(results, **which)),
+        **interval_of("heldout_seeds", stats.fresh_held_out(results, **which)),
         **{"paper_mean": paper_mean, "paper_std": paper_std},
     }
 
 
-def _interval(prefix: str, values: pd.Series) -> dict[str, float]:
+def interval_of(prefix: str, values: pd.Series) -> dict[str, float]:
+    """n, mean and interval of fresh seeds as <prefix>_n, _mean, _low and _high."""
     found = stats.interval(values.tolist())
     return {
         f"{prefix}_n": found.n,

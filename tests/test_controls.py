@@ -60,6 +60,7 @@ def test_rows_tell_known_differences(jobs: list[dict[str, Any]]) -> None:
     assert layers["best_run"] - layers["best_reference"] == pytest.approx(3)
     assert layers["heldout_run"] - layers["heldout_reference"] == pytest.approx(3)
     assert (layers["seeds_n"], layers["seeds_mean"]) == (3, pytest.approx(3))
+    assert (layers["heldout_seeds_n"], layers["heldout_seeds_mean"]) == (3, pytest.approx(3))
     assert rows.loc["The moment: after the update", "median"] == 0
     assert rows.loc["The layers, as much decay in all", "median"] == pytest.approx(2)
     assert rows.loc["Deep layers more rather than shallow ones", "median"] == pytest.approx(4)
@@ -68,7 +69,7 @@ def test_rows_tell_known_differences(jobs: list[dict[str, Any]]) -> None:
 def test_nothing_stored_is_a_gap(tmp_path: Any) -> None:
     paths = controls.draw("controls", runs._frames([]), SCALE, tmp_path)
     text = next(path for path in paths if path.suffix == ".md").read_text()
-    assert text.count(f"| {tables.GAP} ") == 5 * len(controls.PARTS)
+    assert text.count(f"| {tables.GAP} ") == 6 * len(controls.PARTS)
     assert "make controls SCALE=mini" in text
     assert "mini scale" in text.lower()
 

@@ -23,8 +23,9 @@ LINES = {
 }
 CONTROLS = {
     "Best of these η": f"best of these η, {PAPERS}",
-    "held-out": f"at its best, {HELD_OUT}",
+    "held-out": f"best of these η, {HELD_OUT}",
     "Fresh seeds": f"fresh seeds, {PAPERS}",
+    "Fresh seeds, held-out": f"fresh seeds, {HELD_OUT}",
 }
 
 
