@@ -57,7 +57,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """A column for each model and optimizer; above (a), below (b)."""
     columns = paper.figure_columns(scale)
     means = frames["figure2b"]
-    title = "Opposing penalty rate R$_{op}$ of WD: share of decayed weights, %"
+    title = "Opposing penalty rate R$_{op}$ of WD: share of decayed weights, %; largest circled"
     height = 3.8 + 0.34 * len(scale.grid.lr_factors)
     figure = new_figure(panel_width(scale) * len(columns), height, title, scale)
     curves, cells = figure.subplots(2, len(columns), squeeze=False)

@@ -38,7 +38,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """A column for each model and optimizer; rows WD, LPWD, LPWD − WD."""
     frame = frames["figure4"]
     columns = paper.figure_columns(scale)
-    title = "Test top-1 (%) of WD and LPWD at every η and λ"
+    title = "Test top-1 (%) of WD and LPWD at every η and λ, the best circled"
     figure = new_figure(
         panel_width(scale) * len(columns), 1.9 + 0.9 * len(scale.grid.lr_factors), title, scale
     )
