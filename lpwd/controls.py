@@ -1,11 +1,13 @@
 """The controls that the paper lacks: what each part of LPWD contributes.
 
-    controls.draw("controls", results, scale, folder)   writes controls.csv and .md
+    controls.draw("controls", results, scale, folder)
+    writes controls.md, and controls.csv and controls_series.csv, the frames of its two tables
 
-Each row holds one kind of runs against another that differs from it in one part: the layers, the
-moment, the amount of decay, what counts as a layer, what is decayed, or where the weights come
-from. All are of Table 3's column (configs/experiment/controls.yaml), over every λ at ten and one
-times the base η. The two share seed, order and augmentation, so their differences are paired.
+Each row of the first holds one kind of runs against another that differs from it in one part: the
+layers, the moment, the amount of decay, what counts as a layer, what is decayed, or where the
+weights come from. All are of Table 3's column (configs/experiment/controls.yaml), over every λ at
+ten and one times the base η. The second is Figure 5 with both methods at the same λ. Runs that are
+compared share seed, order and augmentation, so their differences are paired.
 """
 
 from __future__ import annotations
@@ -100,10 +102,12 @@ def select(results: Results, scale: DictConfig, kind: Kind) -> Results:
 def data(results: Results, scale: DictConfig) -> pd.DataFrame:
     """A row a part; differences are run − reference in points of test top-1.
 
-    cells: η and λ at which both are stored · won: of them, where the run is better · median: of the
-    differences over them · best_*: each at its own best rates, by the paper's protocol · heldout_*:
-    the same by the held-out protocol · seeds_*, heldout_seeds_*: fresh seeds at each one's chosen
-    rates by either protocol, paired by seed, with a 95 % interval (`stats.interval`).
+    cells: η and λ at which both are stored · won, lost: of them, where the run is better, or worse
+    · median: of the differences over them · rates_*: η and λ that the paper's protocol chose ·
+    best_*: each at them · heldout_rates_*, heldout_*: the same by the held-out protocol · seeds_*,
+    heldout_seeds_*: fresh seeds at each one's chosen rates by either protocol, paired by seed, with
+    a 95 % interval (`stats.interval`) · strong, strong_seeds_*: under the strongest penalty, the
+    same η and λ for both.
     """
     return pd.DataFrame([_row(part, results, scale) for part in PARTS])
 
@@ -111,20 +115,38 @@ def data(results: Results, scale: DictConfig) -> pd.DataFrame:
 def _row(part: Part, results: Results, scale: DictConfig) -> dict[str, Any]:
     run, reference = (select(results, scale, kind) for kind in (part.run, part.reference))
     cells = _differences(run, reference)
+    strongest = paper.strong_penalty(scale, "adam")
+    strong = _by_seed(_at(run, strongest)) - _by_seed(_at(reference, strongest))
+    row = {
+        **{"part": part.question, "run": part.run.name, "reference": part.reference.name},
+        **{"cells": len(cells), "won": int((cells > 0).sum()), "lost": int((cells < 0).sum())},
+        "median": cells.median(),
+    }
+    for name, frame, kind in (("run", run, part.run), ("reference", reference, part.reference)):
+        best = stats.chosen(frame, **_profile(kind))
+        held_out = stats.held_out_choice(frame, **_profile(kind))
+        row |= {
+            f"rates_{name}": "" if best is None else _rates(best),
+            f"best_{name}": math.nan if best is None else best["best_mean"],
+            f"heldout_rates_{name}": " or ".join(_rates(c) for _, c in held_out.iterrows()),
+            f"heldout_{name}": held_out["report"].mean(),
+        }
     pairs = (run, part.run, reference, part.reference)
     return {
-        **{"part": part.question, "run": part.run.name, "reference": part.reference.name},
-        **{"cells": len(cells), "won": int((cells > 0).sum()), "median": cells.median()},
-        **{"best_run": _best(run), "best_reference": _best(reference)},
-        "heldout_run": stats.held_out_value(run, **_profile(part.run)),
-        "heldout_reference": stats.held_out_value(reference, **_profile(part.reference)),
+        **row,
         **tables.interval_of("seeds", _paired(stats.fresh_values, *pairs)),
         **tables.interval_of("heldout_seeds", _paired(stats.fresh_held_out, *pairs)),
+        "strong": strong.get(0, math.nan),
+        **tables.interval_of("strong_seeds", strong.drop(0, errors="ignore").dropna()),
     }
 
 
 def _profile(kind: Kind) -> dict[str, str]:
     return {"profile": kind.profile or METHODS[kind.method][1]}
+
+
+def _rates(run: pd.Series) -> str:
+    return f"{paper.number(run['lr'])}, {paper.number(run['rate'])}"
 
 
 def _differences(run: Results, reference: Results) -> pd.Series:
@@ -133,12 +155,21 @@ def _differences(run: Results, reference: Results) -> pd.Series:
         frame[frame["seed"] == 0].set_index(["lr", "rate"])["best_mean"]
         for frame in (run.runs, reference.runs)
     )
-    return (mine - other).dropna()
+    return (mine - other).dropna().round(9)  # 1e-16 is no difference
 
 
-def _best(results: Results) -> float:
+def _at(results: Results, rates: tuple[float, float], **where: str) -> pd.DataFrame:
+    """The runs with this η and λ; `where` are further columns and their values."""
     frame = results.runs
-    return float(frame.loc[frame["seed"] == 0, "best_mean"].max())
+    kept = (frame["lr"] == rates[0]) & (frame["rate"] == rates[1])
+    for name, value in where.items():
+        kept &= frame[name] == value
+    return frame[kept]
+
+
+def _by_seed(runs: pd.DataFrame) -> pd.Series:
+    """The paper's statistic of runs with the same settings; a diverged one counts as 0 %."""
+    return runs.set_index("seed")["best_mean"].fillna(DIVERGED)
 
 
 def _paired(
@@ -150,26 +181,20 @@ def _paired(
 
 
 def layout(frame: pd.DataFrame, scale: DictConfig) -> Layout:
-    """The table's texts."""
+    """The first table's texts."""
     head = [
-        "Part",
-        "Runs",
-        "against",
-        "Best of these η",
-        "held-out",
-        "Fresh seeds",
-        "Fresh seeds, held-out",
-        "Cells won",
-        "median",
+        *("Part", "Runs", "against", "η, λ chosen", "Difference", "η, λ held-out"),
+        *("Difference, held-out", "Under the strongest penalty", "Cells won : lost", "median"),
     ]
     body = [
         [
             *(row.part, row.run, row.reference),
-            _signed(row.best_run - row.best_reference),
-            _signed(row.heldout_run - row.heldout_reference),
-            _interval(row, "seeds"),
-            _interval(row, "heldout_seeds"),
-            f"{row.won} of {row.cells}" if row.cells else tables.GAP,
+            _both(row.rates_run, row.rates_reference),
+            _difference(row, "seeds", row.best_run - row.best_reference),
+            _both(row.heldout_rates_run, row.heldout_rates_reference),
+            _difference(row, "heldout_seeds", row.heldout_run - row.heldout_reference),
+            _difference(row, "strong_seeds", row.strong),
+            f"{row.won} : {row.lost} of {row.cells}" if row.cells else tables.GAP,
             _signed(row.median),
         ]
         for row in cast(Any, frame.itertuples(index=False))
@@ -179,41 +204,116 @@ def layout(frame: pd.DataFrame, scale: DictConfig) -> Layout:
 
 
 def _notes(scale: DictConfig) -> list[str]:
-    note = paper.scale_note(scale)
     factors = " and ".join(map(str, LR_FACTORS))
+    lr, rate = (paper.number(value) for value in paper.strong_penalty(scale, "adam"))
     return [
-        f"{note[:1].upper()}{note[1:]}.",
+        _scale_sentence(scale),
         f"Differences in points of test top-1, over all λ at {factors} times the base η.",
-        "Best of these η: each at those of these rates that are best for it, chosen on the test set"
-        " (the paper's protocol); held-out: rates and epoch chosen without the images that are"
-        " reported on. Over all η of the grid, Table 3 and README.md compare the methods.",
-        "Fresh seeds: mean [95 % interval] of the difference of independent runs at the rates that"
-        " the one or the other protocol chose, paired by seed.",
-        "Cells won, median: over pairs of runs with the same η and λ (seed 0).",
-        f"`make controls SCALE={scale.name} SEEDS=5` trains what is missing.",
+        "Difference: mean [95 % interval] over fresh seeds, paired, each kind at the rates that are"
+        " best for it by the paper's protocol (on the test set); held-out: by the held-out"
+        " protocol. Chosen rates may differ widely in λ: where λ hardly matters, which is best is"
+        " chance, and so is the difference. Over all η of the grid, Table 3 compares the methods.",
+        f"Under the strongest penalty: fresh seeds of both at η = {lr}, λ = {rate}, where nothing"
+        " is chosen.",
+        "Without fresh seeds: the difference of seed 0 alone.",
+        "Cells won : lost, median: over pairs of runs with the same η and λ (seed 0).",
+        _fill_sentence(scale),
     ]
 
 
+def _scale_sentence(scale: DictConfig) -> str:
+    note = paper.scale_note(scale)
+    return f"{note[:1].upper()}{note[1:]}."
+
+
+def _fill_sentence(scale: DictConfig) -> str:
+    return f"`make controls SCALE={scale.name} SEEDS=5` trains what is missing."
+
+
+def _both(run: str, reference: str) -> str:
+    if not run or not reference:
+        return tables.GAP
+    return run if run == reference else f"{run} / {reference}"
+
+
 def _signed(value: float) -> str:
-    return tables.GAP if math.isnan(value) else f"{value:+.2f}"
+    return tables.GAP if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
 
 
-def _interval(row: Any, prefix: str) -> str:
+def _difference(row: Any, prefix: str, first: float) -> str:
+    """Of fresh seeds; where there are none, of seed 0 (`first`)."""
     n, mean, low, high = (getattr(row, f"{prefix}_{end}") for end in ("n", "mean", "low", "high"))
     if not n:
-        return tables.GAP
-    return f"{mean:+.2f}" + ("" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]")
+        return tables.GAP if math.isnan(first) else f"{_signed(first)} (seed 0)"
+    if low == high == 0:
+        return "0 in every seed"
+    return _signed(mean) + ("" if math.isnan(low) else f" [{_signed(low)}, {_signed(high)}]")
+
+
+# -- Figure 5 at equal λ ---------------------------------------------------------------------------
+
+
+SERIES_COLUMNS = ["chosen_by", "lr", "rate", "model", "first"]
+SERIES_COLUMNS += [f"seeds_{end}" for end in ("n", "mean", "low", "high")]
+
+
+def series(results: Results, scale: DictConfig) -> pd.DataFrame:
+    """A row a model of Figure 5 and rates: LPWD − WD, both at those that one of them chose.
+
+    Columns: chosen_by, lr, rate, model, first (seed 0) and seeds_* (fresh seeds, paired).
+    """
+    printed = runs.main_grid(results, scale.name)
+    first = paper.ablation_column(scale)._replace(model=scale.grid.series[0])
+    rows = []
+    for method in ("wd", "lpwd"):
+        rates = stats.chosen_rates(printed, **first._asdict(), method=method)
+        if rates is None:
+            continue
+        for model in scale.grid.series:
+            where = first._replace(model=model)._asdict()
+            wd, lpwd = (_by_seed(_at(printed, rates, **where, method=m)) for m in ("wd", "lpwd"))
+            lead = (lpwd - wd).dropna()
+            row = {"chosen_by": method, "lr": rates[0], "rate": rates[1], "model": model}
+            row |= {"first": lead.get(0, math.nan)}
+            rows.append(row | tables.interval_of("seeds", lead.drop(0, errors="ignore")))
+    return pd.DataFrame(rows, columns=SERIES_COLUMNS)
+
+
+def series_layout(frame: pd.DataFrame, scale: DictConfig) -> Layout:
+    """The second table's texts: a row the rates, a column a model."""
+    body = []
+    for method, rows in frame.groupby("chosen_by", sort=False):
+        leads = cast(list[Any], list(rows.itertuples(index=False)))
+        rates = f"{paper.number(leads[0].lr)}, {paper.number(leads[0].rate)}"
+        name = f"{rates}, chosen by {paper.METHODS[str(method)]}"
+        body.append([name, *(_difference(lead, "seeds", lead.first) for lead in leads)])
+    names = [paper.model_name(model) for model in scale.grid.series]
+    return Layout(
+        "Controls for Figure 5",
+        "LPWD − WD at equal η and λ, points of test top-1",
+        [["η, λ of both", *names]],
+        body,
+        [
+            _scale_sentence(scale),
+            "Figure 5 has each method at the rates that did best for the smallest model, which may"
+            " differ widely in λ; here both have the same.",
+            "Mean [95 % interval] over fresh seeds, paired; without them, seed 0 alone.",
+            _fill_sentence(scale),
+        ],
+    )
 
 
 DRAWINGS = ("controls",)
 
 
 def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
-    """Write controls.csv and controls.md into `folder`; `results` are all runs of the scale."""
-    frame = data(results, scale)
+    """Write the tables and their frames into `folder`; `results` are all runs of the scale."""
+    parts, at_equal = data(results, scale), series(results, scale)
+    layouts = layout(parts, scale), series_layout(at_equal, scale)
     contents = {
-        folder / f"{target}.csv": frame.to_csv(index=False, float_format="%.10g"),
-        folder / f"{target}.md": tables.markdown(layout(frame, scale)),
+        folder / f"{target}.csv": parts.to_csv(index=False, float_format="%.10g"),
+        folder / f"{target}_series.csv": at_equal.to_csv(index=False, float_format="%.10g"),
+        folder / f"{target}.md": "\n".join(map(tables.markdown, layouts)),
     }
     for path, text in contents.items():
         write_whole(path, text.encode())

@@ -87,7 +87,8 @@ def chosen(results: Results, **column: str) -> pd.Series | None:
     On ties the smaller η and λ: the order of runs.csv. A diverged run cannot be chosen.
     """
     runs = grid(results, **column).dropna(subset=["best_mean"])
-    return None if runs.empty else runs.iloc[int(runs["best_mean"].argmax())]
+    values = runs["best_mean"].round(9)  # a mean of the same counts may differ in its last bit
+    return None if runs.empty else runs.iloc[int(values.argmax())]
 
 
 def chosen_rates(results: Results, **column: str) -> tuple[float, float] | None:

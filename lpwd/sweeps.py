@@ -4,7 +4,7 @@ An experiment (configs/experiment/) is a list of grids in `hydra.sweeper.grids`,
 
     axes:    {config key: values}; every combination is a run
     rates:   grid (default: as the axes say) | chosen: η and λ are those that did best in the grid
-             of `model` (default: the run's own), per dataset, optimizer and method
+             of `model` and `method` (default: the run's own), per dataset and optimizer
     seeds:   none (default) | chosen: with `hydra.sweeper.seeds=n`, n fresh seeds at the rates that
              the paper's and the held-out protocol chose | all: n fresh seeds of every run
 
@@ -47,6 +47,7 @@ class Grid:
     rates: str = "grid"
     seeds: str = "none"
     model: str | None = None
+    method: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.axes, Mapping):
@@ -159,7 +160,7 @@ def _chosen_rates(
     kind = {key: runs.row_of_settings(settings)[key] for key in runs.KIND}
     if grid.rates == "chosen":  # the main grid has one kind of each method
         kind = {key: kind[key] for key in ("data", "model", "optimizer", "method")}
-        kind["model"] = grid.model or kind["model"]
+        kind |= {"model": grid.model or kind["model"], "method": grid.method or kind["method"]}
     best = stats.chosen_rates(among, **kind)
     if best is None:
         names = [kind[key] for key in ("data", "model", "optimizer", "method")]

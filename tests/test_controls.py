@@ -6,7 +6,7 @@ import frames
 import pandas as pd
 import pytest
 
-from lpwd import controls, paper, plan, runs, tables
+from lpwd import controls, paper, plan, runs, sweeps, tables
 from lpwd.config import scale_config
 
 SCALE = scale_config("mini")
@@ -55,21 +55,77 @@ def test_the_experiment_trains_every_kind(jobs: list[dict[str, Any]]) -> None:
 def test_rows_tell_known_differences(jobs: list[dict[str, Any]]) -> None:
     rows = controls.data(stored(jobs, level, seeds=3), SCALE).set_index("part")
     layers = rows.loc["The layers, decayed before the update"]
-    assert (layers["cells"], layers["won"]) == (14, 14)
+    assert (layers["cells"], layers["won"], layers["lost"]) == (14, 14, 0)
     assert layers["median"] == pytest.approx(3)
     assert layers["best_run"] - layers["best_reference"] == pytest.approx(3)
     assert layers["heldout_run"] - layers["heldout_reference"] == pytest.approx(3)
     assert (layers["seeds_n"], layers["seeds_mean"]) == (3, pytest.approx(3))
     assert (layers["heldout_seeds_n"], layers["heldout_seeds_mean"]) == (3, pytest.approx(3))
-    assert rows.loc["The moment: after the update", "median"] == 0
+    assert layers["strong"] == layers["strong_seeds_mean"] == pytest.approx(3)
+    assert layers["rates_run"] == layers["heldout_rates_reference"] == "5e-4, 9.2e-4"
+    moment = rows.loc["The moment: after the update"]
+    assert moment["median"] == moment["won"] == moment["lost"] == 0
     assert rows.loc["The layers, as much decay in all", "median"] == pytest.approx(2)
     assert rows.loc["Deep layers more rather than shallow ones", "median"] == pytest.approx(4)
+
+
+def test_a_difference_tells_what_it_rests_on(jobs: list[dict[str, Any]]) -> None:
+    def texts(seeds: int) -> pd.DataFrame:
+        frame = controls.data(stored(jobs, level, seeds), SCALE)
+        layout = controls.layout(frame, SCALE)
+        return pd.DataFrame(layout.body, columns=layout.header[0]).set_index("Part")
+
+    moment = "The moment: after the update"
+    assert texts(0).loc[moment, "Difference"] == "+0.00 (seed 0)"
+    assert texts(3).loc[moment, "Difference"] == "0 in every seed"
+    assert texts(3).loc["All of it", "Under the strongest penalty"] == "+3.00 [+3.00, +3.00]"
+    assert texts(0).loc[moment, "Cells won : lost"] == "0 : 0 of 14"
+
+
+def test_figure_5_is_held_at_the_rates_of_either_method() -> None:
+    """WD does best at ten times the base λ, LPWD at the base; both are compared at both."""
+
+    def top1(run: frames.Run) -> float:
+        best = {"wd": 10, "lpwd": 1}.get(run["method"], 1)
+        lead = {"convnext_micro32": 1, "convnext_micro48": 2}.get(run["model"], 0)
+        return 50 - abs(run["rate_factor"] - best) - run["lr_factor"] + (best == 1) * lead
+
+    results = frames.make(SCALE, seeds=3, top1=top1)
+    setting = [
+        runs.default_setting("mini", *row, pretrained=True)
+        for row in results.runs[["data", "model", "optimizer"]].itertuples(index=False)
+    ]
+    results = results._replace(runs=results.runs.assign(setting=setting))
+    frame = controls.series(results, SCALE)
+    by = frame.set_index(["chosen_by", "model"])
+    assert by["rate"].groupby("chosen_by").first().to_dict() == {"wd": 0.184, "lpwd": 0.0184}
+    assert list(by["seeds_mean"]) == pytest.approx([-9, -8, -7, 9, 10, 11])
+    layout = controls.series_layout(frame, SCALE)
+    (heads,), body = layout.header, layout.body
+    assert heads[1:] == ["ConvNeXt-micro", "ConvNeXt-micro32", "ConvNeXt-micro48"]
+    assert body[1][2] == "+10.00 [+10.00, +10.00]"
+
+
+def test_the_experiment_trains_figure_5_at_equal_rates() -> None:
+    """After the grids, whose best rates it takes: those of the one method for the other."""
+    grids = plan.composed(["+experiment=controls", "scale=mini"]).hydra.sweeper.grids
+    at_equal = [grid for grid in sweeps.grids_of(grids) if grid.rates == "chosen"]
+    assert [grid.method for grid in at_equal] == ["wd", "lpwd"]
+    results = frames.make(SCALE, top1=lambda run: -run["rate_factor"] * (run["method"] == "lpwd"))
+    setting = runs.default_setting("mini", "cifar100", "convnext_micro", "adam", pretrained=True)
+    results = results._replace(runs=results.runs.assign(setting=setting))
+    (lpwd, wd) = (
+        list(plan.expander_of("mini").chosen(grid, results, seeds=2)) for grid in at_equal
+    )
+    assert {job.settings["decay"]["rate"] for job in wd} == {9.2e-4}
+    assert {job.settings["decay"]["method"] for job in lpwd} == {"lpwd"}
+    assert len(lpwd) == len(wd) == 3 * 3
 
 
 def test_nothing_stored_is_a_gap(tmp_path: Any) -> None:
     paths = controls.draw("controls", runs._frames([]), SCALE, tmp_path)
     text = next(path for path in paths if path.suffix == ".md").read_text()
-    assert text.count(f"| {tables.GAP} ") == 6 * len(controls.PARTS)
+    assert text.count(f"| {tables.GAP} ") == 7 * len(controls.PARTS)
     assert "make controls SCALE=mini" in text
     assert "mini scale" in text.lower()
 

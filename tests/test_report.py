@@ -261,11 +261,12 @@ def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: Results) -> Non
     names = rows(page, "controls")
     assert names == [part.question for part in controls.PARTS]
     texts = [e["text"] for e in page.find("td", "controls")]
-    of_row = texts[8 * names.index("The layers, decayed before the update") :][:8]
-    assert of_row[:3] == ["WD × linear", "WD", "+4.00"]
-    assert of_row[6:] == ["6 of 6", "+4.00"]
+    of_row = texts[9 * names.index("The layers, decayed before the update") :][:9]
+    assert of_row[:2] == ["WD × linear", "WD"]
+    assert of_row[3].startswith("+4.00")
+    assert of_row[7:] == ["6 : 0 of 6", "+4.00"]
     (section,) = page.find("section", id="controls")
-    assert f"best of these η, {verdicts.HELD_OUT}" in section["text"]
+    assert f"difference, {verdicts.HELD_OUT}" in section["text"]
 
 
 def test_gaps_are_told_with_the_command_that_fills_them(bare: Page, partial: Page) -> None:

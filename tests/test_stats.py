@@ -80,6 +80,9 @@ def test_ties_go_to_the_smaller_rates_and_diverged_runs_are_never_chosen() -> No
     assert stats.held_out_choice(level, **WD)[["lr", "rate"]].to_numpy().tolist() == [
         [grid.lrs[1], grid.rates[2]]
     ]
+    last_bit = level.runs["best_mean"] + 1e-14 * (level.runs["rate"] == grid.rates[0])
+    noisy = level._replace(runs=level.runs.assign(best_mean=last_bit))
+    assert stats.chosen_rates(noisy, **WD) == (grid.lrs[1], grid.rates[2])
     diverged = frames.make(SMOKE, top1=lambda run: 50.0, diverges=lambda run: run["lr_factor"] == 1)
     assert stats.chosen_rates(diverged, **WD) == (grid.lrs[0], grid.rates[2])
     assert stats.held_out_choice(diverged, **WD)["lr"].tolist() == [grid.lrs[0]]

@@ -22,10 +22,8 @@ LINES = {
     "fresh seeds, held-out": f"fresh seeds, {HELD_OUT}",
 }
 CONTROLS = {
-    "Best of these η": f"best of these η, {PAPERS}",
-    "held-out": f"best of these η, {HELD_OUT}",
-    "Fresh seeds": f"fresh seeds, {PAPERS}",
-    "Fresh seeds, held-out": f"fresh seeds, {HELD_OUT}",
+    "Difference": f"difference, {PAPERS}",
+    "Difference, held-out": f"difference, {HELD_OUT}",
 }
 
 
@@ -86,15 +84,16 @@ def tables_of(results: Results, every: Results, scale: DictConfig) -> list[Table
         header, rows = make(layout, behind)
         merged = [paper.spans(row) for row in header]
         made.append(Table(target, layout.name, layout.title, merged, rows, layout.notes[1:]))
-    return [*made, _controls(every, scale)]
+    parts = controls.layout(controls.data(every, scale), scale)
+    at_equal_rates = controls.series_layout(controls.series(every, scale), scale)
+    return [*made, _plain("controls", parts), _plain("controls-figure5", at_equal_rates)]
 
 
-def _controls(every: Results, scale: DictConfig) -> Table:
-    layout = controls.layout(controls.data(every, scale), scale)
+def _plain(target: str, layout: Layout) -> Table:
     (heads,) = layout.header
     header = [(CONTROLS.get(head, head), 1) for head in heads]
     rows = _plain_rows(layout.body)
-    return Table("controls", layout.name, layout.title, [header], rows, layout.notes[1:])
+    return Table(target, layout.name, layout.title, [header], rows, layout.notes[1:])
 
 
 Made = tuple[list[list[str]], list[Row]]  # the header's rows, the body's
