@@ -21,7 +21,6 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from lpwd import paper, runs, stats, tables
-from lpwd.claims.measures import DIVERGED
 from lpwd.decay import METHODS
 from lpwd.runs import Results, write_whole
 from lpwd.tables import Layout
@@ -116,7 +115,7 @@ def _row(part: Part, results: Results, scale: DictConfig) -> dict[str, Any]:
     run, reference = (select(results, scale, kind) for kind in (part.run, part.reference))
     cells = _differences(run, reference)
     strongest = paper.strong_penalty(scale, "adam")
-    strong = _by_seed(_at(run, strongest)) - _by_seed(_at(reference, strongest))
+    strong = _at(run, strongest) - _at(reference, strongest)
     row = {
         **{"part": part.question, "run": part.run.name, "reference": part.reference.name},
         **{"cells": len(cells), "won": int((cells > 0).sum()), "lost": int((cells < 0).sum())},
@@ -158,26 +157,17 @@ def _differences(run: Results, reference: Results) -> pd.Series:
     return (mine - other).dropna().round(9)  # 1e-16 is no difference
 
 
-def _at(results: Results, rates: tuple[float, float], **where: str) -> pd.DataFrame:
-    """The runs with this η and λ; `where` are further columns and their values."""
-    frame = results.runs
-    kept = (frame["lr"] == rates[0]) & (frame["rate"] == rates[1])
-    for name, value in where.items():
-        kept &= frame[name] == value
-    return frame[kept]
-
-
-def _by_seed(runs: pd.DataFrame) -> pd.Series:
-    """The paper's statistic of runs with the same settings; a diverged one counts as 0 %."""
-    return runs.set_index("seed")["best_mean"].fillna(DIVERGED)
+def _at(results: Results, rates: tuple[float, float], **where: str) -> pd.Series:
+    """By seed; a diverged run counts as 0 %."""
+    return stats.at_rates(results, rates, **where).fillna(stats.DIVERGED)
 
 
 def _paired(
     values: Callable[..., pd.Series], run: Results, kind: Kind, reference: Results, other: Kind
 ) -> pd.Series:
     """By seed; a diverged run counts as 0 %."""
-    mine = values(run, **_profile(kind)).fillna(DIVERGED)
-    return (mine - values(reference, **_profile(other)).fillna(DIVERGED)).dropna()
+    mine = values(run, **_profile(kind)).fillna(stats.DIVERGED)
+    return (mine - values(reference, **_profile(other)).fillna(stats.DIVERGED)).dropna()
 
 
 def layout(frame: pd.DataFrame, scale: DictConfig) -> Layout:
@@ -195,7 +185,7 @@ def layout(frame: pd.DataFrame, scale: DictConfig) -> Layout:
             _difference(row, "heldout_seeds", row.heldout_run - row.heldout_reference),
             _difference(row, "strong_seeds", row.strong),
             f"{row.won} : {row.lost} of {row.cells}" if row.cells else tables.GAP,
-            _signed(row.median),
+            tables.signed(row.median),
         ]
         for row in cast(Any, frame.itertuples(index=False))
     ]
@@ -236,18 +226,14 @@ def _both(run: str, reference: str) -> str:
     return run if run == reference else f"{run} / {reference}"
 
 
-def _signed(value: float) -> str:
-    return tables.GAP if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
-
-
 def _difference(row: Any, prefix: str, first: float) -> str:
     """Of fresh seeds; where there are none, of seed 0 (`first`)."""
     n, mean, low, high = (getattr(row, f"{prefix}_{end}") for end in ("n", "mean", "low", "high"))
     if not n:
-        return tables.GAP if math.isnan(first) else f"{_signed(first)} (seed 0)"
+        return tables.signed(first) + ("" if math.isnan(first) else " (seed 0)")
     if low == high == 0:
         return "0 in every seed"
-    return _signed(mean) + ("" if math.isnan(low) else f" [{_signed(low)}, {_signed(high)}]")
+    return tables.signed_span(mean, low, high)
 
 
 # -- Figure 5 at equal λ ---------------------------------------------------------------------------
@@ -271,7 +257,7 @@ def series(results: Results, scale: DictConfig) -> pd.DataFrame:
             continue
         for model in scale.grid.series:
             where = first._replace(model=model)._asdict()
-            wd, lpwd = (_by_seed(_at(printed, rates, **where, method=m)) for m in ("wd", "lpwd"))
+            wd, lpwd = (_at(printed, rates, **where, method=m) for m in ("wd", "lpwd"))
             lead = (lpwd - wd).dropna()
             row = {"chosen_by": method, "lr": rates[0], "rate": rates[1], "model": model}
             row |= {"first": lead.get(0, math.nan)}

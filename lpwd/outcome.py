@@ -7,9 +7,7 @@ They tell of the miniature, whose results are committed.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -58,20 +56,18 @@ def _extent(frame: pd.DataFrame, scale: DictConfig) -> str:
     return " ".join(lines)
 
 
-SEEDS_HEAD = "fresh seeds [95 %] | fresh seeds, held-out [95 %] |"
-
-
 def _leads(results: Results, scale: DictConfig) -> str:
     """LPWD − WD in each column of Table 1."""
     lines = [
         "| LPWD − WD, points of test top-1 | the paper | here, by the paper's protocol"
-        f" | held-out protocol | {SEEDS_HEAD}",
+        " | held-out protocol | fresh seeds [95 %] | fresh seeds, held-out [95 %] |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for column in paper.columns(scale):
         leads = [_lead(results, scale, column, protocol) for protocol in claims.PROTOCOLS]
-        numbers = [_signed(value) for value in (_reported_lead(column), *(x[0] for x in leads))]
-        row = [", ".join(paper.column_names(column)), *numbers, *(_span(_fresh(x)) for x in leads)]
+        values = [_reported_lead(column), *(lead[0] for lead in leads)]
+        spans = [tables.signed_span(*_fresh(lead)[:3]) for lead in leads]
+        row = [", ".join(paper.column_names(column)), *map(tables.signed, values), *spans]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
@@ -91,23 +87,18 @@ def _fresh(lead: pd.Series) -> stats.Interval:
     return stats.interval(lead.drop(0).dropna().tolist())
 
 
-def _span(found: stats.Interval) -> str:
-    span = f" [{_signed(found.low)}, {_signed(found.high)}]" if found.known else ""
-    return f"{_signed(found.mean)}{span}"
-
-
 def _ablation(frame: pd.DataFrame, scale: DictConfig) -> str:
     """Table 3 with less beside it."""
     where = ", ".join(paper.column_names(paper.ablation_column(scale)))
     lines = [
         f"| Test top-1 (%), {where} | the paper | here, by the paper's protocol"
-        f" | held-out protocol | {SEEDS_HEAD}",
+        " | held-out protocol | fresh seeds, less WD's [95 %] | held-out, less WD's [95 %] |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for _, c in frame.iterrows():
         texts = [tables.plus_minus(c["paper_mean"], c["paper_std"])]
         texts += [tables.plus_minus(c["mean"], c["std"]), tables.plus_minus(c["heldout"], 0)]
-        texts += [tables.interval_text(c, prefix) for prefix in ("seeds", "heldout_seeds")]
+        texts += [tables.over_wd_text(c, prefix) for prefix in ("over_wd", "heldout_over_wd")]
         row = [paper.METHODS[c["method"]], *texts]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
@@ -123,19 +114,15 @@ def resolution(results: Results, scale: DictConfig) -> str:
     """What the fresh seeds of each column of Table 1 can tell from nothing."""
     lines = [
         "| LPWD − WD | fresh seeds | half the width of their 95 % interval, points"
-        " | the paper's difference |",
-        "|---|---:|---:|---:|",
+        " | held-out protocol | the paper's difference |",
+        "|---|---:|---:|---:|---:|",
     ]
     for column in paper.columns(scale):
-        found = _fresh(_lead(results, scale, column, "paper's"))
-        reach = f"±{found.high - found.mean:.2f}" if found.known else tables.GAP
-        numbers = [str(found.n or tables.GAP), reach, _signed(_reported_lead(column))]
+        found = [_fresh(_lead(results, scale, column, protocol)) for protocol in claims.PROTOCOLS]
+        widths = [f"±{f.high - f.mean:.2f}" if f.known else tables.GAP for f in found]
+        numbers = [str(found[0].n or tables.GAP), *widths, tables.signed(_reported_lead(column))]
         lines.append(f"| {' | '.join([', '.join(paper.column_names(column)), *numbers])} |")
     return "\n".join(lines)
-
-
-def _signed(value: Any) -> str:
-    return tables.GAP if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
 
 
 def _verdicts(judged: pd.DataFrame) -> str:

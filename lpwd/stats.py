@@ -24,6 +24,9 @@ CROSS_FIT = [("test_a_top1", "test_b_top1"), ("test_b_top1", "test_a_top1")]
 #: Fewer fresh seeds than this give no interval.
 LEAST_SEEDS = 3
 
+#: What a diverged run's accuracy (%) counts as where methods are compared.
+DIVERGED = 0.0
+
 
 def best_k(epochs: int) -> int:
     """How many epochs the paper's statistic takes: ten of a hundred, and one at least."""
@@ -122,6 +125,18 @@ def fresh(results: Results, run: pd.Series) -> pd.DataFrame:
         keep &= runs[name] == run[name]
     keep &= (runs["rate"] == run["rate"]) | (runs["rate"].isna() & pd.isna(run["rate"]))
     return runs[keep].sort_values("seed")
+
+
+def at_rates(results: Results, rates: tuple[float, float], **column: str) -> pd.Series:
+    """The paper's statistic of the runs with this η and λ, by seed; NaN if diverged.
+
+    `column` holds further columns of runs.csv and their values.
+    """
+    runs = results.runs
+    keep = (runs["lr"] == rates[0]) & (runs["rate"] == rates[1])
+    for name, value in column.items():
+        keep &= runs[name] == value
+    return runs[keep].set_index("seed")["best_mean"].sort_index()
 
 
 def fresh_values(results: Results, **column: str) -> pd.Series:

@@ -74,16 +74,16 @@ def cell(
     mean, std: the paper's protocol, of the run `hash` at lr and rate · heldout: the held-out
     protocol, of the runs `heldout_hash` · seeds_*: fresh seeds at the rates the paper's protocol
     chose, by its statistic (n without diverged ones) · heldout_seeds_*: the same by and at the
-    rates of the held-out protocol · runs, diverged, expected: seed-0 runs stored, of which
-    diverged, and how many the grid has · paper_*: the paper's own numbers.
+    rates of the held-out protocol · over_wd_*, heldout_over_wd_*: these less WD's in the same
+    column, paired by seed (a diverged one counts as 0 %) · runs, diverged, expected: seed-0 runs
+    stored, of which diverged, and how many the grid has · paper_*: the paper's own numbers.
     """
     which = {**column._asdict(), "method": method}
     runs = stats.grid(results, **which)
-    expected = paper.grid_size(scale, column.optimizer, method)
-    results = results if len(runs) >= expected else only(results, set())
-    best = stats.chosen(results, **which)
-    held_out = stats.held_out_choice(results, **which)
-    seeds = stats.fresh_values(results, **which)
+    among = if_whole(results, scale, **which)
+    best = stats.chosen(among, **which)
+    held_out = stats.held_out_choice(among, **which)
+    seeds, held_out_seeds = stats.fresh_values(among, **which), stats.fresh_held_out(among, **which)
     paper_mean, paper_std = paper.reported_cell(table, method, column)
     nan = math.nan
     return {
@@ -95,16 +95,42 @@ def cell(
         "hash": "" if best is None else best["hash"],
         "runs": len(runs),
         "diverged": int((runs["status"] == "diverged").sum()),
-        "expected": expected,
+        "expected": paper.grid_size(scale, column.optimizer, method),
         "heldout": held_out["report"].mean(),
         "heldout_lr": " ".join(map(number, held_out["lr"].unique())),
         "heldout_rate": " ".join(map(number, held_out["rate"].dropna().unique())),
         "heldout_hash": " ".join(held_out["hash"].unique()),
         **interval_of("seeds", seeds),
         "seeds_diverged": int(seeds.isna().sum()),
-        **interval_of("heldout_seeds", stats.fresh_held_out(results, **which)),
+        **interval_of("heldout_seeds", held_out_seeds),
+        **interval_of("over_wd", _over_wd(seeds, stats.fresh_values, results, scale, which)),
+        **interval_of(
+            "heldout_over_wd",
+            _over_wd(held_out_seeds, stats.fresh_held_out, results, scale, which),
+        ),
         **{"paper_mean": paper_mean, "paper_std": paper_std},
     }
+
+
+def if_whole(results: Results, scale: DictConfig, **which: str) -> Results:
+    """`results` if the grid of a method in a column is whole, else none of them."""
+    expected = paper.grid_size(scale, which["optimizer"], which["method"])
+    return results if len(stats.grid(results, **which)) >= expected else only(results, set())
+
+
+def _over_wd(
+    values: pd.Series,
+    of: Callable[..., pd.Series],
+    results: Results,
+    scale: DictConfig,
+    which: dict[str, str],
+) -> pd.Series:
+    """By seed, less what `of` gives for WD in the same column; empty for WD itself."""
+    if which["method"] == "wd":
+        return values.iloc[:0]
+    wd = {**which, "method": "wd"}
+    others = of(if_whole(results, scale, **wd), **wd)
+    return (values.fillna(stats.DIVERGED) - others.fillna(stats.DIVERGED)).dropna()
 
 
 def interval_of(prefix: str, values: pd.Series) -> dict[str, float]:
@@ -128,6 +154,8 @@ LINES: dict[str, Callable[[Any], str]] = {
     "held-out": lambda c: _value(c.heldout),
     "fresh seeds": lambda c: interval_text(c, "seeds"),
     "fresh seeds, held-out": lambda c: interval_text(c, "heldout_seeds"),
+    "fresh seeds, less WD's": lambda c: over_wd_text(c, "over_wd"),
+    "fresh seeds, held-out, less WD's": lambda c: over_wd_text(c, "heldout_over_wd"),
 }
 
 LEGEND = {
@@ -138,7 +166,10 @@ LEGEND = {
     " nothing is chosen until the grid is whole.",
     "held-out": "held-out: rates and epoch chosen without the images that are reported on.",
     "fresh seeds": "fresh seeds: mean [95 % interval] of independent runs at the chosen rates; the"
-    " seed that chose them is left out. No interval under {least} seeds.",
+    " seed that chose them is left out. No interval under {least} seeds. The interval says how far"
+    " one method is known, not whether two differ.",
+    "fresh seeds, less WD's": "less WD's: the same, differences from WD paired by seed. Where the"
+    " interval includes 0, which is better is undecided.",
 }
 
 
@@ -242,6 +273,23 @@ def interval_text(c: Any, prefix: str) -> str:
         return GAP
     span = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     return f"{mean:.2f}{span}" + f", n={n}" * (n != c.seeds_n)
+
+
+def over_wd_text(c: Any, prefix: str) -> str:
+    """Mean and 95 % interval of the difference from WD; `prefix`: over_wd or heldout_over_wd."""
+    if c.method == "wd":
+        return NONE
+    mean, low, high = (getattr(c, f"{prefix}_{end}") for end in ("mean", "low", "high"))
+    return signed_span(mean, low, high)
+
+
+def signed(value: float) -> str:
+    return GAP if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
+
+
+def signed_span(mean: float, low: float, high: float) -> str:
+    """A difference and its interval, where there is one."""
+    return signed(mean) + ("" if math.isnan(low) else f" [{signed(low)}, {signed(high)}]")
 
 
 def _notes(frame: pd.DataFrame, scale: DictConfig, target: str) -> list[str]:

@@ -51,7 +51,7 @@ def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
     # 3 + 0.1, 0.2 and 0.3: mean 3.2, deviation 0.1, and t's 4.303 for two degrees of freedom
     assert (seeds, both) == ("+3.20 [+2.95, +3.45]", "+3.20 [+2.95, +3.45]")
     resolved = outcome.resolution(frames.make(MINI, seeds=3, top1=top1), MINI)
-    assert "| CIFAR-100, Swin-micro, SGDM | 3 | ±0.25 | +0.53 |" in resolved
+    assert "| CIFAR-100, Swin-micro, SGDM | 3 | ±0.25 | ±0.25 | +0.53 |" in resolved
 
 
 def test_gaps_and_the_command_that_fills_them() -> None:

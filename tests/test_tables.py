@@ -63,6 +63,19 @@ def test_table1_has_every_cell_with_what_it_rests_on(mini: Results) -> None:
     assert cell(frame, method="baseline", model="swin_micro", optimizer="sgdm")["expected"] == 2
 
 
+def test_methods_are_compared_with_wd_seed_by_seed(mini: Results) -> None:
+    """The seeds' own ups and downs cancel; WD is compared with nothing."""
+    frame = tables.table1(mini, MINI)
+    where = {"model": "convnext_micro", "optimizer": "adam"}
+    lpwd, wd = (cell(frame, method=method, **where) for method in ("lpwd", "wd"))
+    ends = ["mean", "low", "high"]
+    assert lpwd[[f"over_wd_{end}" for end in ends]].tolist() == pytest.approx([3, 3, 3])
+    assert lpwd[[f"heldout_over_wd_{end}" for end in ends]].tolist() == pytest.approx([3, 3, 3])
+    assert wd["over_wd_n"] == 0
+    assert tables.over_wd_text(lpwd, "over_wd") == "+3.00 [+3.00, +3.00]"
+    assert tables.over_wd_text(wd, "over_wd") == tables.NONE
+
+
 def test_the_papers_number_stands_beside_the_cell_it_belongs_to(mini: Results) -> None:
     frame = tables.table1(mini, MINI)
     swin = cell(frame, method="lpwd", model="swin_micro", optimizer="sgdm")

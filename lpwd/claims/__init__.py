@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from lpwd import paper
 from lpwd.claims import measures
+from lpwd.claims.measures import signed
 from lpwd.claims.rule import RULE, Measured, decide
 from lpwd.runs import Results, write_whole
 
@@ -152,14 +153,14 @@ CLAIMS = [
         "Figure 4, Section 4.3",
         "LPWD is better than WD at most η and λ",
         measures.most_cells,
-        "% of the cells won, beyond 50 %",
+        "% of the cells, won less lost",
         "columns",
     ),
     Claim(
         "Abstract, Figure 4",
-        "LPWD is more robust to λ than WD: its accuracy spreads less over λ",
+        "LPWD is more robust to λ than WD: over all λ it loses less accuracy",
         measures.robust,
-        "points less range",
+        "points",
         "columns",
     ),
     Claim(
@@ -256,20 +257,16 @@ def table(frame: pd.DataFrame) -> str:
 def texts(row: Any) -> list[str]:
     """A claim in words, under HEADER and then its verdict; `row` is a row of `data`."""
     note = f"; {row.note}" if row.note else ""
-    measured = GAP if math.isnan(row.effect) else f"{_signed(row.effect)} {row.unit}{note}"
-    interval = GAP if math.isnan(row.low) else f"[{_signed(row.low)}, {_signed(row.high)}]"
+    low, high, effect = map(signed, (row.low, row.high, row.effect))
+    measured = GAP if math.isnan(row.effect) else f"{effect} {row.unit}{note}"
+    interval = GAP if math.isnan(row.low) else f"[{low}, {high}]"
     return [
         row.claim,
         row.place,
-        GAP if math.isnan(row.reported) else _signed(row.reported),
+        GAP if math.isnan(row.reported) else signed(row.reported),
         measured,
         interval,
         f"{row.basis}, n={row.n}" if row.n else GAP,
         f"{row.held} of {row.cases} {row.case}" if row.n else GAP,
         f"**{row.verdict}**" + (f": {row.reason}" if row.reason else ""),
     ]
-
-
-def _signed(value: float) -> str:
-    """Three digits and a sign; a plain − is easier to see than a hyphen."""
-    return f"{value:+.3g}".replace("-", "−")

@@ -9,7 +9,7 @@ import pandas as pd
 from omegaconf import DictConfig
 from scipy.stats import spearmanr
 
-from lpwd import paper, stats
+from lpwd import paper, stats, tables
 from lpwd.claims.rule import Measured
 from lpwd.figures import figure1, figure3, figure5
 from lpwd.figures.common import fresh_or_first
@@ -20,9 +20,6 @@ from lpwd.runs import Results
 LOW_R_OP = 5.0
 #: A λ is large from this multiple of its base.
 LARGE_FACTOR = 10
-
-#: What a diverged run's accuracy counts as.
-DIVERGED = 0.0
 
 ABLATION = ("wd", "rwd", "pwd", "lpwd")
 
@@ -46,6 +43,41 @@ def _name(column: Column) -> str:
     return " ".join(column)
 
 
+def _mean(by_seed: pd.Series) -> float:
+    """Of fresh seeds where there are enough, else of seed 0."""
+    fresh = by_seed.drop(0, errors="ignore").dropna()
+    return float(fresh.mean() if len(fresh) >= stats.LEAST_SEEDS else by_seed.get(0, np.nan))
+
+
+def signed(value: float) -> str:
+    """Three digits and a sign; a plain − is easier to see than a hyphen."""
+    return f"{value:+.3g}".replace("-", "−")
+
+
+def _by_model(effects: pd.DataFrame) -> str:
+    """The effect of each model (the cells) with its own interval, for a note."""
+    texts = []
+    for model, of_model in effects[effects["seed"] > 0].groupby("cell"):
+        found = stats.interval(of_model["effect"].tolist())
+        if found.known:
+            span = f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+            texts.append(f"{paper.model_name(str(model))} {span}")
+    return ", ".join(texts)
+
+
+def _lambdas(results: Results, column: Column, methods: Sequence[str], protocol: str) -> str:
+    """The λ that a protocol chose for each method, for a note."""
+    texts = []
+    for method in methods:
+        which = {**column._asdict(), "method": method}
+        rates = stats.chosen_rates(results, **which)
+        chosen = [rates[1]] if rates else []
+        if protocol == "held-out":
+            chosen = stats.held_out_choice(results, **which)["rate"].unique()
+        texts.append(f"{paper.METHODS[method]} {' and '.join(map(paper.number, chosen))}")
+    return f"at λ: {', '.join(texts)}"
+
+
 # -- Tables 1 and 3 --------------------------------------------------------------------------------
 
 
@@ -57,8 +89,7 @@ def top1(
     NaN while runs of the grid are missing: the best of a part may be far from the best of all.
     """
     which = {**column._asdict(), "method": method}
-    if len(stats.grid(results, **which)) < paper.grid_size(scale, column.optimizer, method):
-        return pd.Series({0: np.nan})
+    results = tables.if_whole(results, scale, **which)
     if protocol == "held-out":
         first = stats.held_out_value(results, **which)
         fresh = stats.fresh_held_out(results, **which)
@@ -66,7 +97,7 @@ def top1(
         run = stats.chosen(results, **which)
         first = np.nan if run is None else run["best_mean"]
         fresh = stats.fresh_values(results, **which)
-    return pd.concat([pd.Series({0: first}), fresh.fillna(DIVERGED)])
+    return pd.concat([pd.Series({0: first}), fresh.fillna(stats.DIVERGED)])
 
 
 def lpwd_over(method: str, protocol: str, results: Results, scale: DictConfig) -> Measured:
@@ -93,19 +124,23 @@ def ablation(protocol: str, results: Results, scale: DictConfig) -> dict[str, pd
 def rwd_over_wd(protocol: str, results: Results, scale: DictConfig) -> Measured:
     """RWD − WD of Table 3, points."""
     steps = ablation(protocol, results, scale)
-    return Measured(_effects({"RWD − WD": steps["RWD − WD"]}), 1)
+    note = _lambdas(results, paper.ablation_column(scale), ("wd", "rwd"), protocol)
+    return Measured(_effects({"RWD − WD": steps["RWD − WD"]}), 1, note=note)
 
 
 def order(protocol: str, results: Results, scale: DictConfig) -> Measured:
-    """Each step of Table 3, points."""
-    return Measured(_effects(ablation(protocol, results, scale)), len(ABLATION) - 1)
+    """Each step of Table 3, points; their mean is a third of LPWD − WD."""
+    note = _lambdas(results, paper.ablation_column(scale), ABLATION, protocol)
+    return Measured(_effects(ablation(protocol, results, scale)), len(ABLATION) - 1, note=note)
 
 
 def rwd_most(protocol: str, results: Results, scale: DictConfig) -> Measured:
-    """RWD's step less each of the other two, points."""
+    """RWD's step less each of the other two, points; it must be a step up, too, as a third case."""
     steps = ablation(protocol, results, scale)
     first = steps.pop("RWD − WD")
-    return Measured(_effects({name: first - step for name, step in steps.items()}), len(steps))
+    more = {name: first - step for name, step in steps.items()}
+    cases = pd.Series([_mean(series) for series in (*more.values(), first)])
+    return Measured(_effects(more), len(steps), cases)
 
 
 # -- Figure 3 --------------------------------------------------------------------------------------
@@ -114,7 +149,7 @@ def rwd_most(protocol: str, results: Results, scale: DictConfig) -> Measured:
 def _gains(results: Results, scale: DictConfig) -> tuple[pd.DataFrame, list[float]]:
     """PWD − RWD, a row a seed and a column a λ of Figure 3b; and those λ that are large."""
     column = paper.ablation_column(scale)
-    frame = figure3.gains(results, scale, diverged=DIVERGED)
+    frame = figure3.gains(results, scale, diverged=stats.DIVERGED)
     rates = paper.rates(scale, column.optimizer).rates
     large = LARGE_FACTOR * scale.base[column.optimizer].rate * (1 - 1e-9)
     table = frame.pivot_table("gain", "seed", "rate", dropna=False).reindex(columns=rates)
@@ -145,7 +180,8 @@ def zero_shot_falls(results: Results, scale: DictConfig) -> Measured:
     """
     parts, falls, rises = {}, [], []
     for column in paper.columns(scale):
-        best = stats.chosen(results, **column._asdict(), method="baseline")
+        which = {**column._asdict(), "method": "baseline"}
+        best = stats.chosen(tables.if_whole(results, scale, **which), **which)
         if best is None:
             continue
         runs = pd.concat([best.to_frame().T, stats.fresh(results, best)])
@@ -159,7 +195,8 @@ def zero_shot_falls(results: Results, scale: DictConfig) -> Measured:
         fall = (tenths.shift() - tenths)[tenths.shift() > 2 * tenths.iloc[-1]]
         falls += fall.tolist()
         rises.append(_largest_rise(table[0]))
-    note = f"largest rise on the way down: {max(rises):.1f} points" if rises else ""
+    images = scale.zero_shot_images or scale.images.test or "all"
+    note = f"of {images} test images; largest rise: {max(rises):.1f} points" if rises else ""
     expected = len(paper.columns(scale))
     return Measured(_effects(parts), expected, pd.Series(falls, dtype=float), note)
 
@@ -222,7 +259,7 @@ def _matrix(
 
 
 def _top1_grids(results: Results, scale: DictConfig) -> dict[str, Matrices]:
-    return _grids(results, scale, ("wd", "lpwd"), "best_mean", DIVERGED)
+    return _grids(results, scale, ("wd", "lpwd"), "best_mean", stats.DIVERGED)
 
 
 def _r_op_grids(results: Results, scale: DictConfig) -> dict[str, Matrices]:
@@ -230,31 +267,43 @@ def _r_op_grids(results: Results, scale: DictConfig) -> dict[str, Matrices]:
 
 
 def most_cells(results: Results, scale: DictConfig) -> Measured:
-    """Share of (η, λ) at which LPWD beats WD, in percent above one half."""
+    """(η, λ) at which LPWD beats WD less those at which WD beats LPWD, percent of all."""
 
     def effect(m: Matrices) -> float:
-        return 100 * float((m["lpwd"] > m["wd"]).mean()) - 50
+        return 100 * float(np.sign((m["lpwd"] - m["wd"]).round(9)).mean())
 
     return _per_column(_top1_grids(results, scale), scale, effect)
 
 
 def robust(results: Results, scale: DictConfig) -> Measured:
-    """How much further WD's accuracy ranges over λ than LPWD's, mean over η, points."""
+    """LPWD − WD, mean over all η and λ, points.
+
+    At λ = 0 both are Baseline: the one that keeps more over all λ loses less of the same accuracy.
+    How far each ranges over λ would not tell, for a lower best makes the range smaller, too.
+    """
 
     def effect(m: Matrices) -> float:
-        return float(np.ptp(m["wd"], axis=1).mean() - np.ptp(m["lpwd"], axis=1).mean())
+        return float((m["lpwd"] - m["wd"]).mean())
 
     return _per_column(_top1_grids(results, scale), scale, effect)
 
 
 def lead_widens(results: Results, scale: DictConfig) -> Measured:
-    """LPWD − WD under the strongest penalty less the same at each one's best rates, points."""
+    """LPWD − WD under the strongest penalty less the same at each one's best rates, points.
 
-    def effect(m: Matrices) -> float:
-        strong = m["lpwd"][-1, -1] - m["wd"][-1, -1]
-        return float(strong - (m["lpwd"].max() - m["wd"].max()))
-
-    return _per_column(_top1_grids(results, scale), scale, effect)
+    In the columns of Figure 1, whose strongest penalty leaves more than chance.
+    """
+    parts = {}
+    for column in paper.adam_columns(scale):
+        strongest = paper.strong_penalty(scale, column.optimizer)
+        strong, best = {}, {}
+        for method in ("wd", "lpwd"):
+            which = {**column._asdict(), "method": method}
+            strong[method] = stats.at_rates(results, strongest, **which).fillna(stats.DIVERGED)
+            best[method] = top1(results, scale, column, method, "paper's")
+        parts[column.model] = strong["lpwd"] - strong["wd"] - (best["lpwd"] - best["wd"])
+    effects = _effects(parts)
+    return Measured(effects, len(paper.adam_columns(scale)), note=_by_model(effects))
 
 
 def r_op_low(results: Results, scale: DictConfig) -> Measured:
@@ -307,22 +356,22 @@ def strong_penalty(curve: str, sign: int, results: Results, scale: DictConfig) -
     frame = figure1.data(results, scale)["figure1"]
     every = range(1, scale.epochs + 1)
     if curve == "test_top1":
-        frame[curve] = frame[curve].fillna(DIVERGED)
+        frame[curve] = frame[curve].fillna(stats.DIVERGED)
     by_epoch = frame.pivot_table(curve, ["model", "seed", "method"], "epoch").reindex(columns=every)
     if curve == "test_top1":
-        by_epoch = by_epoch.fillna(DIVERGED)
+        by_epoch = by_epoch.fillna(stats.DIVERGED)
     lpwd, wd = (by_epoch[by_epoch.index.get_level_values("method") == m] for m in ("lpwd", "wd"))
     gaps = sign * (lpwd.droplevel("method") - wd.droplevel("method")).dropna(how="all")
     effects = gaps.mean(axis=1).rename("effect").rename_axis(["cell", "seed"]).reset_index()
     shown = fresh_or_first(gaps.reset_index("seed")).drop(columns="seed")
     cases = pd.Series(shown.groupby("model").mean().to_numpy().ravel())
-    return Measured(effects, len(scale.grid.models), cases)
+    return Measured(effects, len(scale.grid.models), cases, _by_model(effects))
 
 
 def gain_grows(results: Results, scale: DictConfig) -> Measured:
     """Slope of LPWD − WD from one model of the series to the next, points."""
     frame = figure5.data(results, scale)["figure5"]
-    frame["best_mean"] = frame["best_mean"].mask(frame["status"] == "diverged", DIVERGED)
+    frame["best_mean"] = frame["best_mean"].mask(frame["status"] == "diverged", stats.DIVERGED)
     table = frame.pivot_table("best_mean", "seed", ["method", "model"], aggfunc="first")
     slopes = {}
     for seed, row in table.iterrows():
@@ -333,4 +382,6 @@ def gain_grows(results: Results, scale: DictConfig) -> Measured:
         slopes[seed] = (
             np.polyfit(range(len(gain)), gain, 1)[0] if np.isfinite(gain).all() else np.nan
         )
-    return Measured(_effects({"series": pd.Series(slopes, dtype=float)}), 1)
+    first = paper.ablation_column(scale)._replace(model=scale.grid.series[0])
+    note = _lambdas(results, first, ("wd", "lpwd"), "paper's")
+    return Measured(_effects({"series": pd.Series(slopes, dtype=float)}), 1, note=note)

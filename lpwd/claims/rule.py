@@ -32,9 +32,8 @@ each cell that the claim speaks of (a column of Table 1, a λ of Figure 3b …).
 4. **{SUPPORTED}**: the interval lies above zero; or, without fresh seeds, a one-sided sign test
    gives p ≤ {LEVEL}, a tie counting against the paper ({LEAST_CELLS} of {LEAST_CELLS}, 8 of 8 …).
    If the claim says *all* or *always*, every case must hold, too.
-5. **{NOT_SUPPORTED}**: the interval lies below zero; or below the effect that the paper itself
-   prints; or, without fresh seeds, the sign test goes the other way; or the claim says *all* or
-   *always*, and at most half of its cases hold.
+5. **{NOT_SUPPORTED}**: the interval lies below zero; or it includes zero, but not the effect that
+   the paper itself prints; or, without fresh seeds, the sign test goes the other way.
 6. **{INCONCLUSIVE}**: anything else. Chance could have done it, or it does not hold throughout.
 
 One number decides nothing. The sign test takes cells as independent; those of one grid share a seed
@@ -89,7 +88,7 @@ def decide(measured: Measured, always: bool, reported: float = math.nan) -> Deci
     elif not found.known and len(by_cell) < LEAST_CELLS:
         verdict, reason = INCONCLUSIVE, "one run of each is too few: fresh seeds will tell"
     else:
-        verdict, reason = _judge(by_cell, found, reported, held / of, always)
+        verdict, reason = _judge(by_cell, found, reported, held == of or not always)
     mean = float(by_cell.mean()) if len(by_cell) else math.nan
     basis = "fresh seeds" if found.known else "grid" if len(by_cell) else "–"
     n = found.n if found.known else len(by_cell)
@@ -97,19 +96,17 @@ def decide(measured: Measured, always: bool, reported: float = math.nan) -> Deci
 
 
 def _judge(
-    by_cell: pd.Series, found: stats.Interval, reported: float, share: float, always: bool
+    by_cell: pd.Series, found: stats.Interval, reported: float, throughout: bool
 ) -> tuple[str, str]:
-    """Verdict and reason once all runs are there; `share` of the cases hold."""
+    """Verdict and reason once all runs are there; `throughout`: no case is against the claim."""
     right = found.low > 0 if found.known else sign_test(by_cell) <= LEVEL
     wrong = found.high < 0 if found.known else sign_test(-by_cell) <= LEVEL
-    if right and (share == 1 or not always):
+    if right and throughout:
         return SUPPORTED, ""
     if wrong:
         return NOT_SUPPORTED, "the effect is against the paper"
     if found.high < reported and not right:
         return NOT_SUPPORTED, "no effect of the paper's size"
-    if always and share <= 0.5:
-        return NOT_SUPPORTED, "at most half of the cases hold"
     return INCONCLUSIVE, "on average, not in every case" if right else "it could be chance"
 
 

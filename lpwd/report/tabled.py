@@ -20,6 +20,8 @@ LINES = {
     "held-out": HELD_OUT,
     "fresh seeds": f"fresh seeds, {PAPERS}",
     "fresh seeds, held-out": f"fresh seeds, {HELD_OUT}",
+    "fresh seeds, less WD's": f"fresh seeds less WD's, {PAPERS}",
+    "fresh seeds, held-out, less WD's": f"fresh seeds less WD's, {HELD_OUT}",
 }
 CONTROLS = {
     "Difference": f"difference, {PAPERS}",

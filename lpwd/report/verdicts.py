@@ -108,11 +108,11 @@ PLAIN = {
     "LPWD is better than WD at most η and λ": Plain(
         ROBUST, "LPWD beats WD not only at the best rates but at most of them.", "figure4"
     ),
-    "LPWD is more robust to λ than WD: its accuracy spreads less over λ": Plain(
+    "LPWD is more robust to λ than WD: over all λ it loses less accuracy": Plain(
         ROBUST, "A badly chosen decay rate λ hurts LPWD less than WD.", "figure4"
     ),
     "LPWD's lead over WD is larger under the strongest penalty than at the best rates": Plain(
-        STRONG, "The stronger the decay, the larger is LPWD's lead over WD.", "figure4"
+        STRONG, "The stronger the decay, the larger is LPWD's lead over WD.", "figure1"
     ),
     "Under the strongest penalty LPWD's training loss is always below WD's": Plain(
         STRONG,
