@@ -72,6 +72,11 @@ PARTS = [
     Part("The layers, as much decay in all", Kind("lpwd", normalize="params"), PWD),
     Part("More decay in all, the same layers", LPWD, Kind("lpwd", normalize="params")),
     Part("Deep layers more rather than shallow ones", LPWD, Kind("pwd", "reversed")),
+    Part(
+        "Deep layers more rather than shallow ones, as much decay in all",
+        Kind("lpwd", normalize="params"),
+        Kind("pwd", "reversed", normalize="params"),
+    ),
     Part("A layer is a module", Kind("lpwd", layers="module"), LPWD),
     Part("A layer is a tensor", Kind("lpwd", layers="tensor"), LPWD),
     Part("Norms and biases left out, LPWD", Kind("lpwd", exclude="bias,norm"), LPWD),
