@@ -66,7 +66,7 @@ def _leads(results: Results, scale: DictConfig) -> str:
     for column in paper.columns(scale):
         leads = [_lead(results, scale, column, protocol) for protocol in claims.PROTOCOLS]
         values = [_reported_lead(column), *(lead[0] for lead in leads)]
-        spans = [tables.signed_span(*_fresh(lead)[:3]) for lead in leads]
+        spans = [tables.signed_span(_fresh(lead)) for lead in leads]
         row = [", ".join(paper.column_names(column)), *map(tables.signed, values), *spans]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
@@ -130,10 +130,14 @@ def _verdicts(judged: pd.DataFrame) -> str:
     lines = ["The paper's claims, [each by one stated rule](results/mini/claims.md):", ""]
     for verdict in ("supported", "not supported"):
         held = judged[judged["verdict"] == verdict]
-        said = "; ".join(
-            f"{claim} ({_places(of)})" for claim, of in held.groupby("claim", sort=False)
-        )
-        lines.append(f"- **{verdict}**: {said or 'none'}.")
+        for reason, same in held.groupby("reason", sort=False):
+            said = "; ".join(
+                f"{claim} ({_places(of)})" for claim, of in same.groupby("claim", sort=False)
+            )
+            because = f", {reason}" if reason else ""
+            lines.append(f"- **{verdict}**{because}: {said}.")
+        if held.empty:
+            lines.append(f"- **{verdict}**: none.")
     for verdict in ("inconclusive", "not measured"):
         held = judged[judged["verdict"] == verdict]
         reasons = held["reason"].map(lambda said: str(said).partition(":")[0]).value_counts()

@@ -163,6 +163,12 @@ def fresh_held_out(results: Results, **column: str) -> pd.Series:
     return pd.concat(folds, axis=1, join="inner").mean(axis=1, skipna=False)
 
 
+def slopes(table: pd.DataFrame) -> pd.Series:
+    """For each row (a seed) the least-squares slope from one column to the next; NaN with gaps."""
+    places = np.arange(table.shape[1]) - (table.shape[1] - 1) / 2
+    return table.dot(places) / (places**2).sum()
+
+
 # -- intervals ------------------------------------------------------------------------------------
 
 

@@ -279,17 +279,23 @@ def over_wd_text(c: Any, prefix: str) -> str:
     """Mean and 95 % interval of the difference from WD; `prefix`: over_wd or heldout_over_wd."""
     if c.method == "wd":
         return NONE
-    mean, low, high = (getattr(c, f"{prefix}_{end}") for end in ("mean", "low", "high"))
-    return signed_span(mean, low, high)
+    return signed_span(interval_in(c, prefix))
+
+
+def interval_in(row: Any, prefix: str) -> stats.Interval:
+    """What `interval_of` put into a row."""
+    return stats.Interval(*(getattr(row, f"{prefix}_{end}") for end in stats.Interval._fields))
 
 
 def signed(value: float) -> str:
     return GAP if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
 
 
-def signed_span(mean: float, low: float, high: float) -> str:
-    """A difference and its interval, where there is one."""
-    return signed(mean) + ("" if math.isnan(low) else f" [{signed(low)}, {signed(high)}]")
+def signed_span(found: stats.Interval) -> str:
+    """A difference and its interval; without one, how many seeds there are."""
+    if found.known:
+        return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+    return signed(found.mean) + f", n={found.n}" * (found.n > 0)
 
 
 def _notes(frame: pd.DataFrame, scale: DictConfig, target: str) -> list[str]:

@@ -44,12 +44,14 @@ def level(row: dict[str, Any]) -> float:
 def test_the_experiment_trains_every_kind(jobs: list[dict[str, Any]]) -> None:
     results = stored(jobs, level)
     kinds = {kind for part in controls.PARTS for kind in (part.run, part.reference)}
-    assert len(jobs) == 14 * len(kinds)
+    # and, to choose Figure 5's rates among, WD and LPWD at the other η
+    others = 2 * (5 - 2) * len(SCALE.grid.rate_factors)
+    assert len(jobs) == 14 * len(kinds) + others
     for kind in kinds:
         of_kind = controls.select(results, SCALE, kind).runs
         assert len(of_kind) == 2 * len(SCALE.grid.rate_factors), kind.name
     names = [set(controls.select(results, SCALE, kind).runs["hash"]) for kind in kinds]
-    assert len(set.union(*names)) == len(jobs)
+    assert len(set.union(*names)) == len(jobs) - others
 
 
 def test_rows_tell_known_differences(jobs: list[dict[str, Any]]) -> None:
@@ -80,6 +82,24 @@ def test_a_difference_tells_what_it_rests_on(jobs: list[dict[str, Any]]) -> None
     assert texts(3).loc[moment, "Difference"] == "0 in every seed"
     assert texts(3).loc["All of it", "Under the strongest penalty"] == "+3.00 [+3.00, +3.00]"
     assert texts(0).loc[moment, "Cells won : lost"] == "0 : 0 of 14"
+    assert texts(1).loc["All of it", "Difference"] == "+3.00, n=1"
+
+
+def test_a_part_of_a_kinds_runs_chooses_nothing(jobs: list[dict[str, Any]]) -> None:
+    some = [s for s in jobs if s["decay"]["rate"] < 0.9]
+    row = controls.data(stored(some, level), SCALE).set_index("part").loc["All of it"]
+    assert row["rates_run"] == row["heldout_rates_run"] == ""
+    assert row["cells"] == 12
+
+
+def test_a_diverged_run_loses_its_cell(jobs: list[dict[str, Any]]) -> None:
+    results = stored(jobs, level)
+    of_wd = results.runs["method"].eq("wd") & results.runs["profile"].eq("uniform")
+    lost = of_wd & results.runs["rate"].eq(results.runs["rate"].max())
+    diverged = results.runs.assign(best_mean=results.runs["best_mean"].mask(lost))
+    row = controls.data(results._replace(runs=diverged), SCALE).set_index("part").loc["All of it"]
+    assert (row["cells"], row["won"]) == (14, 14)
+    assert row["strong"] > 40
 
 
 def test_figure_5_is_held_at_the_rates_of_either_method() -> None:
@@ -99,11 +119,15 @@ def test_figure_5_is_held_at_the_rates_of_either_method() -> None:
     frame = controls.series(results, SCALE)
     by = frame.set_index(["chosen_by", "model"])
     assert by["rate"].groupby("chosen_by").first().to_dict() == {"wd": 0.184, "lpwd": 0.0184}
-    assert list(by["seeds_mean"]) == pytest.approx([-9, -8, -7, 9, 10, 11])
+    assert list(by["seeds_mean"]) == pytest.approx([-9, -8, -7, 1, 9, 10, 11, 1])
+    assert by.loc[("wd", ""), "first"] == pytest.approx(1)
+    some = results._replace(runs=results.runs[results.runs["rate"] != 0.92])
+    assert controls.series(some, SCALE).empty  # nothing is chosen from a part
     layout = controls.series_layout(frame, SCALE)
     (heads,), body = layout.header, layout.body
-    assert heads[1:] == ["ConvNeXt-micro", "ConvNeXt-micro32", "ConvNeXt-micro48"]
+    assert heads[1:4] == ["ConvNeXt-micro", "ConvNeXt-micro32", "ConvNeXt-micro48"]
     assert body[1][2] == "+10.00 [+10.00, +10.00]"
+    assert body[1][4] == "+1.00 [+1.00, +1.00]"
 
 
 def test_the_experiment_trains_figure_5_at_equal_rates() -> None:

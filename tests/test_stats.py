@@ -184,3 +184,11 @@ def test_intervals_cover_what_they_say() -> None:
     for size in (3, 5):
         found = [stats.interval(values) for values in rng.normal(size=(1000, size))]
         assert 0.93 < np.mean([i.low <= 0 <= i.high for i in found]) < 0.97
+
+
+def test_slopes_are_least_squares() -> None:
+    table = pd.DataFrame({"a": [1.0, 0.0, 1.0], "b": [2.0, 5.0, math.nan], "c": [3.0, 1.0, 2.0]})
+    found = stats.slopes(table)
+    assert found[0] == pytest.approx(1.0)
+    assert found[1] == pytest.approx(np.polyfit(range(3), [0.0, 5.0, 1.0], 1)[0])
+    assert math.isnan(found[2])

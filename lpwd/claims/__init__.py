@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from lpwd import paper
 from lpwd.claims import measures
-from lpwd.claims.measures import signed
+from lpwd.claims.measures import three_digits
 from lpwd.claims.rule import RULE, Measured, decide
 from lpwd.runs import Results, write_whole
 
@@ -151,9 +151,9 @@ CLAIMS = [
     ),
     Claim(
         "Figure 4, Section 4.3",
-        "LPWD is better than WD at most η and λ",
+        "LPWD is better than WD at most η and λ where they differ",
         measures.most_cells,
-        "% of the cells, won less lost",
+        "% of these cells, beyond 50 %",
         "columns",
     ),
     Claim(
@@ -257,13 +257,13 @@ def table(frame: pd.DataFrame) -> str:
 def texts(row: Any) -> list[str]:
     """A claim in words, under HEADER and then its verdict; `row` is a row of `data`."""
     note = f"; {row.note}" if row.note else ""
-    low, high, effect = map(signed, (row.low, row.high, row.effect))
+    low, high, effect = map(three_digits, (row.low, row.high, row.effect))
     measured = GAP if math.isnan(row.effect) else f"{effect} {row.unit}{note}"
     interval = GAP if math.isnan(row.low) else f"[{low}, {high}]"
     return [
         row.claim,
         row.place,
-        GAP if math.isnan(row.reported) else signed(row.reported),
+        GAP if math.isnan(row.reported) else three_digits(row.reported),
         measured,
         interval,
         f"{row.basis}, n={row.n}" if row.n else GAP,

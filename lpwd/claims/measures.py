@@ -49,19 +49,20 @@ def _mean(by_seed: pd.Series) -> float:
     return float(fresh.mean() if len(fresh) >= stats.LEAST_SEEDS else by_seed.get(0, np.nan))
 
 
-def signed(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three digits and a sign; a plain − is easier to see than a hyphen."""
     return f"{value:+.3g}".replace("-", "−")
 
 
 def _by_model(effects: pd.DataFrame) -> str:
-    """The effect of each model (the cells) with its own interval, for a note."""
+    """The effect of each model (the cells) and its own interval, for a note; "" without seeds."""
     texts = []
-    for model, of_model in effects[effects["seed"] > 0].groupby("cell"):
-        found = stats.interval(of_model["effect"].tolist())
-        if found.known:
-            span = f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
-            texts.append(f"{paper.model_name(str(model))} {span}")
+    for model, of_model in effects.groupby("cell"):
+        found = stats.interval(of_model.loc[of_model["seed"] > 0, "effect"].tolist())
+        if not found.known:
+            return ""
+        mean, low, high = map(three_digits, found[:3])
+        texts.append(f"{paper.model_name(str(model))} {mean} [{low}, {high}]")
     return ", ".join(texts)
 
 
@@ -267,10 +268,11 @@ def _r_op_grids(results: Results, scale: DictConfig) -> dict[str, Matrices]:
 
 
 def most_cells(results: Results, scale: DictConfig) -> Measured:
-    """(η, λ) at which LPWD beats WD less those at which WD beats LPWD, percent of all."""
+    """Share of (η, λ) at which LPWD beats WD, of those at which they differ, percent above 50."""
 
     def effect(m: Matrices) -> float:
-        return 100 * float(np.sign((m["lpwd"] - m["wd"]).round(9)).mean())
+        won = np.sign((m["lpwd"] - m["wd"]).round(9))
+        return 50 * float(won.sum()) / max(1, np.abs(won).sum())
 
     return _per_column(_top1_grids(results, scale), scale, effect)
 
@@ -372,16 +374,12 @@ def gain_grows(results: Results, scale: DictConfig) -> Measured:
     """Slope of LPWD − WD from one model of the series to the next, points."""
     frame = figure5.data(results, scale)["figure5"]
     frame["best_mean"] = frame["best_mean"].mask(frame["status"] == "diverged", stats.DIVERGED)
-    table = frame.pivot_table("best_mean", "seed", ["method", "model"], aggfunc="first")
-    slopes = {}
-    for seed, row in table.iterrows():
-        wd, lpwd = (
-            row.reindex([(m, model) for model in scale.grid.series]) for m in ("wd", "lpwd")
-        )
-        gain = lpwd.to_numpy(float) - wd.to_numpy(float)
-        slopes[seed] = (
-            np.polyfit(range(len(gain)), gain, 1)[0] if np.isfinite(gain).all() else np.nan
-        )
+    wd, lpwd = (
+        frame[frame["method"] == method]
+        .pivot_table("best_mean", "seed", "model")
+        .reindex(columns=list(scale.grid.series))
+        for method in ("wd", "lpwd")
+    )
     first = paper.ablation_column(scale)._replace(model=scale.grid.series[0])
     note = _lambdas(results, first, ("wd", "lpwd"), "paper's")
-    return Measured(_effects({"series": pd.Series(slopes, dtype=float)}), 1, note=note)
+    return Measured(_effects({"series": stats.slopes(lpwd - wd)}), 1, note=note)

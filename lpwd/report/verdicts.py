@@ -105,7 +105,7 @@ PLAIN = {
         "figure3",
         f"Baselines chosen by {PAPERS}",
     ),
-    "LPWD is better than WD at most η and λ": Plain(
+    "LPWD is better than WD at most η and λ where they differ": Plain(
         ROBUST, "LPWD beats WD not only at the best rates but at most of them.", "figure4"
     ),
     "LPWD is more robust to λ than WD: over all λ it loses less accuracy": Plain(
