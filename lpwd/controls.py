@@ -219,10 +219,10 @@ def _notes(scale: DictConfig) -> list[str]:
         f"Under the strongest penalty: fresh seeds of both at η = {lr}, λ = {rate}, where nothing"
         " is chosen.",
         "Without fresh seeds: the difference of seed 0 alone.",
-        "Cells won : lost, median: over pairs of runs with the same η and λ (seed 0); a diverged run"
-        " counts as 0 %.",
-        "Mean over weights λ: `normalize=params`, so that the mean of λ_i over the weights is λ, as WD"
-        " has it; over layers it then is not.",
+        "Cells won : lost, median: over pairs of runs with the same η and λ (seed 0); a diverged"
+        " run counts as 0 %.",
+        "Mean over weights λ: `normalize=params`, so that the mean of λ_i over the weights is λ, as"
+        " WD has it; over layers it then is not.",
         _fill_sentence(scale),
     ]
 
@@ -304,8 +304,8 @@ def series_layout(frame: pd.DataFrame, scale: DictConfig) -> Layout:
             _scale_sentence(scale),
             "Figure 5 has each method at the rates that did best for the smallest model, which may"
             " differ widely in λ; here both have the same.",
-            "Mean [95 % interval] over fresh seeds, paired; without them, seed 0 alone. From one to the"
-            " next: the slope over the models, as Figure 5's claim is measured.",
+            "Mean [95 % interval] over fresh seeds, paired; without them, seed 0 alone. From one to"
+            " the next: the slope over the models, as Figure 5's claim is measured.",
             _fill_sentence(scale),
         ],
     )
