@@ -24,8 +24,8 @@ each cell that the claim speaks of (a column of Table 1, a λ of Figure 3b …).
 
 1. **Basis.** Where all cells share at least {stats.LEAST_SEEDS} fresh seeds (the seed that chose
    the rates left out), the effects are theirs, paired by seed. They are averaged over the cells
-   within each seed, and the mean over seeds gets a 95 % interval (Student's t); one cell alone
-   decides nothing. Else the effects
+   within each seed, and the mean over seeds gets a 95 % interval (Student's t): what is judged is
+   the mean of the cells, not each. Else the effects
    are those of the grid, one run a cell, and sign tests over the cells take the interval's place.
 2. **{NOT_MEASURED}**: no run of the claim is stored.
 3. **{INCONCLUSIVE}**: a cell is missing; or there are no fresh seeds and fewer than
