@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
@@ -57,19 +58,31 @@ def _extent(frame: pd.DataFrame, scale: DictConfig) -> str:
 
 
 def _leads(results: Results, scale: DictConfig) -> str:
-    """LPWD − WD in each column of Table 1."""
+    """LPWD − WD in each column of Table 1, and their mean."""
     lines = [
         "| LPWD − WD, points of test top-1 | the paper | here, by the paper's protocol"
         " | held-out protocol | fresh seeds [95 %] | fresh seeds, held-out [95 %] |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for column in paper.columns(scale):
-        leads = [_lead(results, scale, column, protocol) for protocol in claims.PROTOCOLS]
-        values = [_reported_lead(column), *(lead[0] for lead in leads)]
-        spans = [tables.signed_span(_fresh(lead)) for lead in leads]
-        row = [", ".join(paper.column_names(column)), *map(tables.signed, values), *spans]
-        lines.append(f"| {' | '.join(row)} |")
+    columns = paper.columns(scale)
+    reported = [_reported_lead(column) for column in columns]
+    leads = [
+        pd.concat([_lead(results, scale, column, protocol) for column in columns], axis=1)
+        for protocol in claims.PROTOCOLS
+    ]
+    for i, column in enumerate(columns):
+        name = ", ".join(paper.column_names(column))
+        lines.append(_lead_row(name, reported[i], [lead.iloc[:, i] for lead in leads]))
+    means = [lead.mean(axis=1, skipna=False) for lead in leads]
+    lines.append(_lead_row(f"the mean of these {len(columns)}", np.mean(reported).item(), means))
     return "\n".join(lines)
+
+
+def _lead_row(name: str, reported: float, leads: list[pd.Series]) -> str:
+    """The paper's lead, then those of seed 0 and of fresh seeds; `leads`: by protocol and seed."""
+    values = [reported, *(lead[0] for lead in leads)]
+    row = [name, *map(tables.signed, values), *(tables.signed_span(_fresh(lead)) for lead in leads)]
+    return f"| {' | '.join(row)} |"
 
 
 def _lead(results: Results, scale: DictConfig, column: Column, protocol: str) -> pd.Series:
@@ -126,21 +139,15 @@ def resolution(results: Results, scale: DictConfig) -> str:
 
 
 def _verdicts(judged: pd.DataFrame) -> str:
-    """The claims by verdict; those that nothing is known of are counted only."""
-    lines = ["The paper's claims, [each by one stated rule](results/mini/claims.md):", ""]
-    for verdict in ("supported", "not supported"):
-        held = judged[judged["verdict"] == verdict]
-        for reason, same in held.groupby("reason", sort=False):
-            said = "; ".join(
-                f"{claim} ({_places(of)})" for claim, of in same.groupby("claim", sort=False)
-            )
-            because = f", {reason}" if reason else ""
-            lines.append(f"- **{verdict}**{because}: {said}.")
-        if held.empty:
-            lines.append(f"- **{verdict}**: none.")
-    for verdict in ("inconclusive", "not measured"):
-        held = judged[judged["verdict"] == verdict]
-        reasons = held["reason"].map(lambda said: str(said).partition(":")[0]).value_counts()
-        said = ", ".join(f"{count} ({reason})" for reason, count in reasons.items())
-        lines.append(f"- **{verdict}**: {said or 'none'}.")
+    """All claims; one that fares alike by both protocols is told once."""
+    lines = [
+        f"{claims.summary(judged)}, [each by one stated rule](results/mini/claims.md).",
+        "",
+        "| The paper's claim | Where | Verdict |",
+        "|---|---|---|",
+    ]
+    for key, alike in judged.groupby(["claim", "verdict", "reason"], sort=False):
+        claim, *decided = map(str, key)
+        row = [claim, _places(alike), claims.verdict_text(*decided)]
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)

@@ -50,6 +50,9 @@ def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
     assert (paper, grid, held_out) == ("+0.53", "+3.00", "+3.00")
     # 3 + 0.1, 0.2 and 0.3: mean 3.2, deviation 0.1, and t's 4.303 for two degrees of freedom
     assert (seeds, both) == ("+3.20 [+2.95, +3.45]", "+3.20 [+2.95, +3.45]")
+    assert "| the mean of these 4 | +0.58 | +3.00 | +3.00 | +3.20 [+2.95, +3.45] |" in "".join(
+        lines
+    )
     resolved = outcome.resolution(frames.make(MINI, seeds=3, top1=top1), MINI)
     assert "| CIFAR-100, Swin-micro, SGDM | 3 | ±0.25 | ±0.25 | +0.53 |" in resolved
 
@@ -70,6 +73,21 @@ def test_a_column_whose_grid_is_not_whole_has_no_lead() -> None:
     text = outcome.text(frames.make(MINI, seeds=3, keep=keep), MINI)
     assert "| CIFAR-100, Swin-micro, Adam | +0.63 | — | — | — | — |" in text
     assert "| CIFAR-100, Swin-micro, SGDM | +0.53 | +" in text
+    assert "| the mean of these 4 | +0.58 | — | — | — | — |" in text
+
+
+def test_every_claim_is_told_once_for_each_verdict_on_it() -> None:
+    """A claim that is held against both protocols is one line where they agree."""
+    lines = outcome.text(frames.make(MINI, seeds=3), MINI).splitlines()
+    judged = claims.data(frames.make(MINI, seeds=3), MINI)
+    told = [line for line in lines if any(line.startswith(f"| {c} |") for c in judged["claim"])]
+    assert len(told) == len(judged.groupby(["claim", "verdict", "reason"]))
+    over_wd = next(line for line in told if line.startswith("| LPWD is better than WD"))
+    assert over_wd == (
+        "| LPWD is better than WD in all columns | Table 1, Section 4.3; both protocols"
+        " | **supported** |"
+    )
+    assert f"{claims.summary(judged)}, [each by one stated rule]" in "\n".join(lines)
 
 
 def test_a_block_is_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:

@@ -239,12 +239,22 @@ HEADER = ["Claim", "Where", "The paper", "Measured effect", "95 % interval", "Fr
 
 def markdown(frame: pd.DataFrame, scale: DictConfig) -> str:
     """The rule, then a table of all claims."""
-    counts = frame["verdict"].value_counts()
-    summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts.index))
     return (
-        f"# The paper's claims\n\nAt {paper.scale_note(scale)}. Of {len(frame)} claims: {summary}."
+        f"# The paper's claims\n\nAt {paper.scale_note(scale)}. {summary(frame)}."
         f"\n\n## The rule\n\n{RULE}\n## The claims\n\n{table(frame)}\n"
     )
+
+
+def summary(frame: pd.DataFrame) -> str:
+    """How many claims have which verdict."""
+    counts = frame["verdict"].value_counts()
+    each = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts.index))
+    return f"Of {len(frame)} claims: {each}"
+
+
+def verdict_text(verdict: str, reason: str) -> str:
+    """A verdict in Markdown; `reason` may be empty."""
+    return f"**{verdict}**" + (f": {reason}" if reason else "")
 
 
 def table(frame: pd.DataFrame) -> str:
@@ -268,5 +278,5 @@ def texts(row: Any) -> list[str]:
         interval,
         f"{row.basis}, n={row.n}" if row.n else GAP,
         f"{row.held} of {row.cases} {row.case}" if row.n else GAP,
-        f"**{row.verdict}**" + (f": {row.reason}" if row.reason else ""),
+        verdict_text(row.verdict, row.reason),
     ]
