@@ -77,10 +77,23 @@ PARTS = [
         Kind("lpwd", normalize="params"),
         Kind("pwd", "reversed", normalize="params"),
     ),
+    Part("Shallow layers more", Kind("pwd", "reversed"), PWD),
+    Part(
+        "Shallow layers more, as much decay in all",
+        Kind("pwd", "reversed", normalize="params"),
+        PWD,
+    ),
     Part("A layer is a module", Kind("lpwd", layers="module"), LPWD),
     Part("A layer is a tensor", Kind("lpwd", layers="tensor"), LPWD),
+    Part("All of it, a layer is a module", Kind("lpwd", layers="module"), WD),
+    Part("All of it, a layer is a tensor", Kind("lpwd", layers="tensor"), WD),
     Part("Norms and biases left out, LPWD", Kind("lpwd", exclude="bias,norm"), LPWD),
     Part("Norms and biases left out, WD", Kind("wd", exclude="bias,norm"), WD),
+    Part(
+        "All of it, norms and biases left out",
+        Kind("lpwd", exclude="bias,norm"),
+        Kind("wd", exclude="bias,norm"),
+    ),
     Part("All of it, from scratch", Kind("lpwd", scratch=True), Kind("wd", scratch=True)),
 ]
 
@@ -222,7 +235,8 @@ def _notes(scale: DictConfig) -> list[str]:
         "Cells won : lost, median: over pairs of runs with the same η and λ (seed 0); a diverged"
         " run counts as 0 %.",
         "Mean over weights λ: `normalize=params`, so that the mean of λ_i over the weights is λ, as"
-        " WD has it; over layers it then is not.",
+        " WD has it; over layers it is then below λ with deep layers first, above with shallow ones"
+        " first. As printed both orders have the same mean over layers.",
         _fill_sentence(scale),
     ]
 

@@ -24,8 +24,8 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
     """A row a parameter: parameter, shape, weights, layer, rate (λ_i), step (ηλ_i); shallow first.
 
     `cfg` is a composed config; its pretrained weights are not needed. `frame.attrs` holds n, the
-    number of layers, η, and the mean of λ_i over weights. Raises ConfigError for what a run would
-    refuse, too.
+    number of layers, η, and the mean of λ_i over weights (mean) and over layers (layer_mean).
+    Raises ConfigError for what a run would refuse, too.
     """
     from lpwd import models
     from lpwd.layers import layer_index
@@ -51,7 +51,8 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows).sort_values("layer", kind="stable").reset_index(drop=True)
     mean = (frame["weights"] * frame["rate"]).sum() / frame["weights"].sum()
-    frame.attrs.update(n=decay.layer_count, lr=lr, mean=float(mean))
+    layer_mean = frame.groupby("layer")["rate"].max().mean()
+    frame.attrs.update(n=decay.layer_count, lr=lr, mean=float(mean), layer_mean=float(layer_mean))
     return frame
 
 
@@ -70,7 +71,7 @@ def by_layer(frame: pd.DataFrame) -> pd.DataFrame:
 
 def show(frame: pd.DataFrame, title: str) -> str:
     """A listing as text, with what it comes to."""
-    n, lr, mean = frame.attrs["n"], frame.attrs["lr"], frame.attrs["mean"]
+    n, lr, mean, layer_mean = (frame.attrs[key] for key in ("n", "lr", "mean", "layer_mean"))
     text = frame.assign(
         layer=[f"{layer} of {n}" for layer in frame["layer"]],
         rate=frame["rate"].map("{:.4g}".format),
@@ -83,7 +84,7 @@ def show(frame: pd.DataFrame, title: str) -> str:
             title,
             text.rename(columns=names).to_string(index=False),
             f"{frame['weights'].sum():,} weights in {n} layers; η = {lr:g};"
-            f" the mean of λ_i over weights is {mean:.4g}",
+            f" the mean of λ_i over weights is {mean:.4g}, over layers {layer_mean:.4g}",
         ]
     )
 

@@ -35,6 +35,14 @@ def test_normalized_over_weights_the_mean_is_the_rate() -> None:
     assert frame.attrs["mean"] == pytest.approx(0.3)
 
 
+def test_as_printed_the_mean_over_layers_is_the_same_in_either_order() -> None:
+    """2λi/n over i = 1 … n: λ(n + 1)/n."""
+    for profile in ("linear", "reversed"):
+        _, frame = listed("decay=pwd", f"decay.profile={profile}", "decay.rate=0.3")
+        n = frame.attrs["n"]
+        assert frame.attrs["layer_mean"] == pytest.approx(0.3 * (n + 1) / n)
+
+
 def test_by_layer_adds_up() -> None:
     _, frame = listed("decay=lpwd", "decay.exclude=[norm,bias]")
     layers = listing.by_layer(frame)

@@ -2,13 +2,16 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any, cast
 
 import frames
+import numpy as np
 import pytest
 from conftest import REPOSITORY
 
 from lpwd import claims, outcome, runs
 from lpwd.config import scale_config
+from lpwd.figures import leads
 from lpwd.pages import fill
 
 MINI = scale_config("mini")
@@ -36,7 +39,7 @@ def test_pages_tell_what_is_committed(tmp_path: Path) -> None:
     assert f"<!-- outcome -->\n{outcome.text(results, scale)}\n" in readme.read_text()
     table = claims.table(claims.data(results, scale))
     assert f"<!-- claims -->\n{table}\n" in report.read_text()
-    resolved = outcome.resolution(results, scale)
+    resolved = outcome.resolution(outcome.leads(results, scale))
     assert f"<!-- resolution -->\n{resolved}\n" in miniature.read_text()
 
 
@@ -46,15 +49,32 @@ def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
 
     lines = outcome.text(frames.make(MINI, seeds=3, top1=top1), MINI).splitlines()
     lead = next(line for line in lines if line.startswith("| CIFAR-100, Swin-micro, SGDM |"))
-    paper, grid, held_out, seeds, both = [cell.strip() for cell in lead.split("|")[2:-1]]
+    paper, seeds, both, grid, held_out = [cell.strip() for cell in lead.split("|")[2:-1]]
     assert (paper, grid, held_out) == ("+0.53", "+3.00", "+3.00")
     # 3 + 0.1, 0.2 and 0.3: mean 3.2, deviation 0.1, and t's 4.303 for two degrees of freedom
     assert (seeds, both) == ("+3.20 [+2.95, +3.45]", "+3.20 [+2.95, +3.45]")
-    assert "| the mean of these 4 | +0.58 | +3.00 | +3.00 | +3.20 [+2.95, +3.45] |" in "".join(
-        lines
-    )
-    resolved = outcome.resolution(frames.make(MINI, seeds=3, top1=top1), MINI)
+    assert "| the mean of these 4 | +0.58 | +3.20 [+2.95, +3.45] |" in "".join(lines)
+    resolved = outcome.resolution(outcome.leads(frames.make(MINI, seeds=3, top1=top1), MINI))
     assert "| CIFAR-100, Swin-micro, SGDM | 3 | ±0.25 | ±0.25 | +0.53 |" in resolved
+
+
+def test_the_figure_shows_the_papers_leads_and_ours() -> None:
+    frame = outcome.leads(frames.make(MINI, seeds=3), MINI)
+    ax = leads.plot(frame, MINI).axes[0]
+    paper, *ours = ax.collections[0], *ax.containers
+    assert np.asarray(paper.get_offsets())[:, 0].tolist() == frame["reported"].tolist()
+    for prefix, container in zip(("seeds", "heldout_seeds"), ours, strict=True):
+        points, _, (bars,) = cast(Any, container)
+        assert points.get_xdata().tolist() == frame[f"{prefix}_mean"].tolist()
+        ends = [[low, high] for (low, _), (high, _) in bars.get_segments()]
+        assert ends == pytest.approx(frame[[f"{prefix}_low", f"{prefix}_high"]].to_numpy())
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == frame["column"].tolist()
+
+
+def test_the_figure_is_drawn_of_nothing_too() -> None:
+    frame = outcome.leads(frames.make(MINI, keep=lambda run: False), MINI)
+    assert frame["seeds_mean"].isna().all()
+    leads.plot(frame, MINI).canvas.draw()
 
 
 def test_gaps_and_the_command_that_fills_them() -> None:

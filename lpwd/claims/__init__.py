@@ -246,10 +246,10 @@ def markdown(frame: pd.DataFrame, scale: DictConfig) -> str:
 
 
 def summary(frame: pd.DataFrame) -> str:
-    """How many claims have which verdict."""
+    """How many verdicts of which kind; a claim has one for each protocol that it is held to."""
     counts = frame["verdict"].value_counts()
     each = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts.index))
-    return f"Of {len(frame)} claims: {each}"
+    return f"{len(frame)} verdicts on {frame['claim'].nunique()} claims: {each}"
 
 
 def verdict_text(verdict: str, reason: str) -> str:

@@ -71,12 +71,18 @@ def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list
         f"{name}.csv": frame.to_csv(index=False, float_format="%.10g").encode()
         for name, frame in frames.items()
     }
-    figure = plot(target, frames, scale)
+    contents |= pictures(target, plot(target, frames, scale))
+    for name, content in contents.items():
+        write_whole(folder / name, content)
+    return [folder / name for name in contents]
+
+
+def pictures(name: str, figure: Figure) -> dict[str, bytes]:
+    """A figure as {name.png, name.pdf: content}."""
+    contents = {}
     for suffix, metadata in METADATA.items():
         buffer = BytesIO()
         with matplotlib.style.context(STYLE):
             figure.savefig(buffer, format=suffix, metadata=metadata)
-        contents[f"{target}.{suffix}"] = buffer.getvalue()
-    for name, content in contents.items():
-        write_whole(folder / name, content)
-    return [folder / name for name in contents]
+        contents[f"{name}.{suffix}"] = buffer.getvalue()
+    return contents

@@ -37,10 +37,15 @@ SERIES_LOOKS: list[Look] = [
 ]
 
 
-def new_figure(width: float, height: float, title: str, scale: DictConfig) -> Figure:
-    """An empty figure (inches) whose title says what it shows and at which scale."""
+def new_figure(
+    width: float, height: float, title: str, scale: DictConfig, *datasets: str
+) -> Figure:
+    """An empty figure (inches) whose title says what it shows and at which scale.
+
+    The datasets are those that it shows: the scale's last, if none is named.
+    """
     figure = Figure(figsize=(width, height))
-    note = paper.scale_note(scale, scale.grid.datasets[-1])
+    note = paper.scale_note(scale, *(datasets or scale.grid.datasets[-1:]))
     characters = int(14 * width)
     figure.suptitle(f"{textwrap.fill(title, characters)}\n{textwrap.fill(note, characters)}")
     return figure
