@@ -60,9 +60,11 @@ clean-results: setup ## Drop all stored runs, tables and figures of SCALE
 pretrain: setup ## Pretrain a micro model: make pretrain MODEL=convnext_micro (docs/weights.md)
 	$(BIN)/python scripts/pretrain.py model=$(MODEL)
 
-notebooks: setup ## Open notebooks/ in JupyterLab, which is installed first
-	$(BIN)/python -m pip install --quiet -e '.[experiments,notebooks]' -c constraints.txt
+notebooks: .venv/notebooks-ready ## Open notebooks/ in JupyterLab, which is installed first
 	$(BIN)/jupyter lab notebooks
+.venv/notebooks-ready: .venv/ready
+	$(BIN)/python -m pip install --quiet -e '.[experiments,notebooks]' -c constraints.txt
+	@touch $@
 test: setup lint ## Format, types and all tests; under ten minutes on two cores
 	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist loadfile --nbmake tests notebooks --ignore tests/browser
 test-report: setup ## The report in a real browser (chromium and chromium-driver)

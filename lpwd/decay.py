@@ -449,7 +449,7 @@ def _check_unattached(optimizer: Optimizer) -> None:
         if other.moment == "before the forward pass" and not params.isdisjoint(theirs):
             raise ValueError(
                 f"the {other.method} of another optimizer decays these parameters before each"
-                " forward pass; call its remove() first"
+                " forward pass; call its remove() first, or build the model anew"
             )
 
 

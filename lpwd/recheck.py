@@ -2,6 +2,9 @@
 
     recheck.again("mini", 10)   ten runs drawn at random; a row a run, with what differs
 
+They are trained in a store of their own, results/<scale>/work/recheck/, which holds the draw until
+all are compared: the same command goes on where it was stopped.
+
 On one type of processor, with the same versions and number of threads, numbers come out the same
 to the bit; the stored run's own device and versions are told beside a difference.
 """
@@ -11,9 +14,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,8 @@ from lpwd.errors import ConfigError
 MADE_WITH = ["device", "threads", "python", "torch", "timm", "lpwd"]
 #: What differs from one training of the same run to the next.
 OF_THE_OCCASION = [*MADE_WITH, "commit", "finished", "seconds"]
+#: The file that holds the hashes drawn until they are compared.
+DRAWN = "drawn.txt"
 
 
 def again(scale: str, count: int, run: str = "") -> pd.DataFrame:
@@ -39,12 +44,27 @@ def again(scale: str, count: int, run: str = "") -> pd.DataFrame:
         ConfigError: there are no such runs, or configs/ describe them no longer.
     """
     stored = runs.load(scale)
-    drawn = _drawn(stored.runs, count, run, scale)
-    grids = [_grid(row, scale) for _, row in drawn.iterrows()]
-    with tempfile.TemporaryDirectory() as folder:
-        _train(scale, grids, Path(folder))
-        anew = runs.Store(scale, Path(folder) / scale).collect()
-    return pd.DataFrame([_compared(name, stored, anew) for name in drawn["hash"]])
+    folder = runs.results_dir(scale) / "work" / "recheck"
+    drawn = _resumed(folder, stored.runs, count, run)
+    if drawn is None:
+        drawn = _drawn(stored.runs, count, run, scale)
+        shutil.rmtree(folder, ignore_errors=True)
+        runs.write_whole(folder / DRAWN, "\n".join(drawn["hash"]).encode())
+    print(f"trained again: {' '.join(drawn['hash'])}", flush=True)
+    _train(scale, [_grid(row, scale) for _, row in drawn.iterrows()], folder)
+    anew = runs.Store(scale, folder / scale).collect()
+    compared = pd.DataFrame([_compared(name, stored, anew) for name in drawn["hash"]])
+    shutil.rmtree(folder)
+    return compared
+
+
+def _resumed(folder: Path, stored: pd.DataFrame, count: int, run: str) -> pd.DataFrame | None:
+    """What an interrupted call had drawn, if it was asked for the same."""
+    if not (folder / DRAWN).exists():
+        return None
+    drawn = stored[stored["hash"].isin((folder / DRAWN).read_text().split())]
+    asked = len(drawn) == 1 and drawn["hash"].iloc[0].startswith(run) if run else True
+    return drawn if asked and len(drawn) == (1 if run else min(count, len(stored))) else None
 
 
 def _drawn(stored: pd.DataFrame, count: int, run: str, scale: str) -> pd.DataFrame:

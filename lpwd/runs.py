@@ -260,16 +260,22 @@ class Store:
     def has(self, run: str) -> bool:
         return self._body(run) is not None or run in set(self._collected().runs["hash"])
 
-    def forget(self, run: str) -> None:
-        """Drop one run, so that it is trained again; raises ConfigError if there is none."""
+    def forget(self, run: str) -> str:
+        """Drop one run, so that it is trained again; its hash. Raises ConfigError if there is none.
+
+        `run` is the hash, or as much of its beginning as tells it from the others.
+        """
+        if not run:
+            raise ConfigError("which RUN? Name one, as in `make forget RUN=<hash>`")
         matches = [stored for stored in self.stored() if stored.startswith(run)]
-        if len(matches) != 1 or not run:
+        if len(matches) != 1:
             raise ConfigError(
                 f"RUN={run}: {len(matches) or 'no'} runs of scale {self.scale} have that hash;"
                 f" the hashes stand in {self.root / 'runs.csv'}"
             )
         shutil.rmtree(self.runs / matches[0], ignore_errors=True)
         self._drop({matches[0]})
+        return matches[0]
 
     def work(self, run: str) -> Path:
         """Where a run that is not finished keeps its checkpoint, claim and failure."""

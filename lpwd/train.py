@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -432,7 +432,8 @@ def run_once(cfg: DictConfig) -> str:
     settings = runs.settings(cast(dict[str, Any], container))
     run, store = runs.run_id(settings), runs.Store(cfg.scale.name)
     if store.has(run):
-        return f"{run} is stored already; `make forget RUN={run} SCALE={store.scale}` drops it"
+        known = store.collect().runs.query("hash == @run").iloc[0].to_dict()
+        return f"{describe(run, known)}; stored already, another seed= trains anew"
     with Claim(store.work(run)) as claim:
         if not claim.mine:
             return f"{run} is in training elsewhere ({claim.holder})"
@@ -449,19 +450,19 @@ def run_once(cfg: DictConfig) -> str:
             if is_out_of_memory(error):
                 raise ConfigError(OUT_OF_MEMORY) from error
             raise
-    return describe(store.read(run), store)
-
-
-def describe(record: runs.Record | None, store: runs.Store) -> str:
+    record = store.read(run)
     assert record is not None
-    s, where = record["summary"], store.runs / record["hash"]
-    if s["status"] == "diverged":
-        return f"{record['hash']} diverged at epoch {s['diverged_epoch']}; stored in {where}"
-    k = s["best_k"]
-    best = "of the best epoch" if k == 1 else f"± {s['best_std']:.2f}, mean of the best {k} epochs"
+    return f"{describe(run, record['summary'])}; stored in {store.runs / run}"
+
+
+def describe(run: str, summary: Mapping[Any, Any]) -> str:
+    if summary["status"] == "diverged":
+        return f"{run} diverged at epoch {summary['diverged_epoch']}"
+    k = summary["best_k"]
+    many = f"± {summary['best_std']:.2f}, mean of the best {k} epochs"
     return (
-        f"{record['hash']} test top-1 {s['best_mean']:.2f} ({best}), last {s['final_top1']:.2f};"
-        f" stored in {where}"
+        f"{run} test top-1 {summary['best_mean']:.2f} ({'of the best epoch' if k == 1 else many}),"
+        f" last {summary['final_top1']:.2f}"
     )
 
 

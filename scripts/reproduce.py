@@ -37,8 +37,8 @@ def main() -> None:
     args = parser.parse_args()
     with one_line_errors():
         check_input("target", args.target, COMMANDS)
-        seeds, count = whole("SEEDS", args.seeds), whole("RUNS", args.runs)
-        scale = "smoke" if args.target == "demo" else args.scale or default_scale()
+        seeds, count = whole("SEEDS", args.seeds), whole("RUNS", args.runs, least=1)
+        scale = "smoke" if args.target == "demo" else args.scale or default_scale(args.target)
         check_input("SCALE", scale, SCALES)
         if args.target == "recheck":
             sys.exit(show_recheck(scale, count, args.run))
@@ -50,12 +50,11 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     if target == "plan":
         return show_plan(scale, seeds)
     if target == "forget":
-        runs.Store(scale).forget(run)
-        print(f"{run} is dropped; the next `make` that needs it trains it again")
+        dropped = runs.Store(scale).forget(run)
+        print(f"{dropped} is dropped; the next `make` that needs it trains it again")
         return 0
     if target == "clean-results":
-        shutil.rmtree(runs.results_dir(scale), ignore_errors=True)
-        return 0
+        return clean(scale)
     every = (*DRAWINGS, "controls", *told(scale))
     sets = {"all": (*DRAWINGS, *told(scale)), "draw": every, "demo": ("table1", "figure1")}
     targets = sets.get(target, (target,))
@@ -109,16 +108,30 @@ def draw(targets: Sequence[str], scale: str) -> None:
             print(f"wrote {shown(path)}")
 
 
+def clean(scale: str) -> int:
+    """Drop all that is stored of a scale, and say what that was."""
+    folder, count = runs.results_dir(scale), len(runs.Store(scale).stored())
+    if folder.exists():
+        shutil.rmtree(folder)
+    print(f"{count} runs of scale {scale} are dropped, and all of {shown(folder)}")
+    return 0
+
+
 def show_plan(scale: str, seeds: int) -> int:
     from hydra_plugins.lpwd.launcher import worker_slots
 
     workers = len(worker_slots(plan.composed([f"scale={scale}"]).machine))
+    print(
+        f"scale {scale}, {seeds} fresh seeds; {workers} runs at a time on this machine", flush=True
+    )
+    print("counting, and measuring a few steps of what was never trained here\n", flush=True)
     frame = plan.table(scale, seeds)
-    print(f"scale {scale}, {seeds} fresh seeds; {workers} runs at a time on this machine\n")
     hours = frame.assign(hours=(frame["hours"] / workers).map("{:.2f}".format))
     print(hours.to_string(index=False))
     left = int(frame.set_index("target")["left"]["all"])
-    print(f"\nroom on disk for what is left: {plan.disk_bytes(scale, left, workers) / 1e9:.2f} GB")
+    if left:
+        gigabytes = plan.disk_bytes(scale, left, workers) / 1e9
+        print(f"\nroom on disk for what is left: {gigabytes:.2f} GB")
     return 0
 
 
@@ -133,15 +146,13 @@ def show_recheck(scale: str, count: int, run: str) -> int:
     return int(differing > 0)
 
 
-def default_scale() -> str:
-    """`paper` where there is a GPU; elsewhere the user is told what it would take, and asked."""
-    if torch.cuda.is_available():
+def default_scale(target: str) -> str:
+    """`paper` where there is a GPU; elsewhere the user is asked, and before anything is dropped."""
+    if torch.cuda.is_available() and target not in ("forget", "clean-results"):
         return "paper"
-    hours = float(plan.table("paper").set_index("target")["hours"]["all"])
     raise ConfigError(
-        f"which SCALE? Without a GPU, `paper` would take about {hours / 24:,.0f} days of one"
-        " processor here; SCALE=smoke takes minutes and SCALE=mini hours, as in"
-        " `make table1 SCALE=smoke`"
+        f"which SCALE? smoke takes minutes, mini hours, and paper a GPU (`make plan SCALE=paper`"
+        f" tells what it takes here); as in `make {target} SCALE=smoke`"
     )
 
 
@@ -157,9 +168,9 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
-def whole(key: str, text: str) -> int:
-    if not text.isdigit():
-        raise ConfigError(f"{key}={text} must be a whole number, as in {key}=5")
+def whole(key: str, text: str, least: int = 0) -> int:
+    if not text.isdigit() or int(text) < least:
+        raise ConfigError(f"{key}={text} must be a whole number from {least} on, as in {key}=5")
     return int(text)
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from lpwd import runs
+from lpwd import recheck, runs
 
 SWEEP = "-m scale=smoke decay=baseline,wd decay.rate_factor=5,0.5 optimizer.lr_factor=1".split()
 SMALL = "scale.epochs=2 scale.images.train=64 scale.images.test=40 scale.zero_shot_images=5".split()
@@ -89,6 +89,33 @@ def test_stored_runs_trained_again_are_the_same_and_a_changed_number_is_found(
     )
 
 
+def test_an_interrupted_recheck_goes_on_with_what_it_had_drawn(
+    results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    store = runs.Store("smoke", tmp_path / "results" / "smoke")
+    drawn = sorted(store.stored())[:2]
+    folder = store.root / "work" / "recheck"
+    done = runs.Store("smoke", folder / "smoke")
+    record = store.read(drawn[0])
+    assert record is not None
+    record["epochs"][0]["test_top1"] += 1  # seen if, and only if, it is not trained once more
+    done.save(record)
+    runs.write_whole(folder / recheck.DRAWN, "\n".join(drawn).encode())
+    said = reproduce(*("recheck", "--scale", "smoke", "--runs", "2"), results=tmp_path / "results")
+    assert f"trained again: {' '.join(drawn)}" in said.stdout
+    assert f"{drawn[0]} differs in epochs.test_top1" in said.stdout
+    assert f"{drawn[1]} the same to the bit" in said.stdout
+    assert not folder.exists()
+
+
+def test_clean_results_says_what_it_drops(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    done = reproduce("clean-results", "--scale", "smoke", results=tmp_path / "results")
+    assert "4 runs of scale smoke are dropped" in done.stdout
+    assert not (tmp_path / "results" / "smoke").exists()
+
+
 def test_forgetting_one_run_trains_exactly_that_one(results: Path) -> None:
     before = rows(results).set_index("hash")
     run = before.index[2]
@@ -150,7 +177,9 @@ def test_one_run_and_its_second_call(tmp_path: Path) -> None:
     first = train("scale=smoke", "seed=3", *SMALL, results=tmp_path)
     said = r"[0-9a-f]{12} test top-1 [\d.]+ \(of the best epoch\), last [\d.]+; stored in "
     assert re.match(said, first.stdout), first.stderr
-    assert "is stored already" in train("scale=smoke", "seed=3", *SMALL, results=tmp_path).stdout
+    second = train("scale=smoke", "seed=3", *SMALL, results=tmp_path).stdout
+    told = first.stdout.partition("; stored in ")[0]
+    assert second.strip() == f"{told}; stored already, another seed= trains anew"
 
 
 def test_ctrl_c_leaves_a_checkpoint_and_the_sweep_goes_on_from_it(tmp_path: Path) -> None:
@@ -203,6 +232,10 @@ def test_bad_input_ends_in_one_line(args: list[str], said: str, tmp_path: Path) 
         (["table1", "--scale", "smok"], "did you mean 'smoke'?"),
         (["table1", "--scale", "smoke", "--seeds", "x"], "SEEDS=x"),
         (["forget", "--scale", "smoke", "--run", "00"], "no runs of scale smoke"),
+        (["forget", "--scale", "smoke"], "which RUN?"),
+        (["forget", "--run", "00"], "which SCALE?"),
+        (["clean-results"], "which SCALE?"),
+        (["recheck", "--scale", "smoke", "--runs", "0"], "RUNS=0 must be a whole number from 1 on"),
     ],
 )
 def test_wrong_targets_end_in_one_line(args: list[str], said: str, tmp_path: Path) -> None:
