@@ -12,18 +12,14 @@ to the bit; the stored run's own device and versions are told beside a differenc
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lpwd import plan, runs, sweeps
-from lpwd.config import ROOT
 from lpwd.errors import ConfigError
 
 #: What a number depends on beside the settings.
@@ -53,6 +49,10 @@ def again(scale: str, count: int, run: str = "") -> pd.DataFrame:
     print(f"trained again: {' '.join(drawn['hash'])}", flush=True)
     _train(scale, [_grid(row, scale) for _, row in drawn.iterrows()], folder)
     anew = runs.Store(scale, folder / scale).collect()
+    if lost := set(drawn["hash"]) - set(anew.runs["hash"]):
+        raise ConfigError(
+            f"{', '.join(lost)}: another recheck cleared them away; run one at a time"
+        )
     compared = pd.DataFrame([_compared(name, stored, anew) for name in drawn["hash"]])
     shutil.rmtree(folder)
     return compared
@@ -97,11 +97,9 @@ def _grid(row: pd.Series, scale: str) -> dict[str, Any]:
 
 
 def _train(scale: str, grids: list[dict[str, Any]], folder: Path) -> None:
-    command = [sys.executable, "-m", "lpwd.train", "-m", f"scale={scale}"]
     grammar = re.sub(r'"([\w.]+)":', r"\1:", json.dumps(grids, default=_plain))  # Hydra's
-    command.append(f"hydra.sweeper.grids={grammar}")
-    environment = {**os.environ, "LPWD_RESULTS": str(folder)}
-    if subprocess.run(command, cwd=ROOT, env=environment).returncode:
+    arguments = f"scale={scale}", f"hydra.sweeper.grids={grammar}"
+    if sweeps.run_sweep(*arguments, LPWD_RESULTS=str(folder)):
         raise ConfigError("not all of the runs could be trained again; see above")
 
 

@@ -623,13 +623,17 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    import pyarrow as pa
+
     nothing = pd.DataFrame(columns=list(columns)).astype(columns)
     if not path.exists():
         return nothing
     content = path.read_bytes()
     try:
-        frame = pq.read_table(BytesIO(content), page_checksum_verification=True).to_pandas()
-        return frame[list(columns)].astype(columns)
+        # Arrow's threads now and then abort the process as it ends (apache/arrow#34314): without.
+        buffer = pa.BufferReader(content)
+        table = pq.read_table(buffer, page_checksum_verification=True, use_threads=False)
+        return table.to_pandas(use_threads=False)[list(columns)].astype(columns)
     except Exception as error:  # pyarrow has no one error for a damaged file
         if is_out_of_memory(error):
             raise

@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -27,7 +30,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from lpwd import runs, stats
-from lpwd.config import check, check_groups, keys, without_hydra
+from lpwd.config import ROOT, check, check_groups, keys, without_hydra
 from lpwd.decay import check_choice
 from lpwd.errors import ConfigError
 from lpwd.layers import did_you_mean
@@ -218,3 +221,21 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     if not isinstance(node, dict) or leaf not in node:
         raise ConfigError(f"there is no config key {key}{did_you_mean(key, keys())}")
     node[leaf] = value
+
+
+def run_sweep(*arguments: str, **environment: str) -> int:
+    """``python -m lpwd.train -m`` with these arguments, in a process of its own; its exit status.
+
+    Ctrl-C reaches that process, too. It lets its workers leave checkpoints, and says so: it is
+    waited for, where `subprocess.run` would kill it, and its 130 ends this process as well.
+    """
+    command = [sys.executable, "-m", "lpwd.train", "-m", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment})
+    while True:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            continue
+        if status == 130:
+            sys.exit(status)
+        return status

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from lpwd import claims, controls, figures, outcome, plan, recheck, report, runs, tables
+from lpwd import claims, controls, figures, outcome, plan, recheck, report, runs, sweeps, tables
 from lpwd.config import ROOT, SCALES, scale_config
 from lpwd.decay import check_choice
 from lpwd.errors import ConfigError, one_line_errors
@@ -81,11 +80,8 @@ def train(targets: Sequence[str], scale: str, seeds: int) -> int:
         if count := stored_runs(name, scale, seeds):
             print(f"{count} runs at scale {scale}: {count} stored")
             continue
-        command = [sys.executable, "-m", "lpwd.train", "-m", f"+experiment={name}"]
-        command += [f"scale={scale}", f"hydra.sweeper.seeds={seeds}"]
-        worst = max(worst, subprocess.run(command, cwd=ROOT).returncode)
-        if worst == 130:
-            raise KeyboardInterrupt
+        arguments = f"+experiment={name}", f"scale={scale}", f"hydra.sweeper.seeds={seeds}"
+        worst = max(worst, sweeps.run_sweep(*arguments))
     return worst
 
 

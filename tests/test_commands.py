@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -171,6 +172,23 @@ def test_a_failing_run_is_told_and_the_sweep_goes_on(tmp_path: Path) -> None:
     assert "decay.rate=9999" in done.stderr
     assert "ηλ_i" in done.stderr
     assert "1 of 2 runs failed" in done.stderr.splitlines()[-1]
+
+
+def test_ctrl_c_in_make_lets_the_sweep_end_by_itself(tmp_path: Path) -> None:
+    args = [sys.executable, "scripts/reproduce.py", "figure1", "--scale", "smoke"]
+    environment = {**os.environ, "LPWD_RESULTS": str(tmp_path)}
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
+    stopped = subprocess.Popen(args, cwd=REPOSITORY, env=environment, **cast(Any, pipes))
+    work = tmp_path / "smoke" / "work"
+    for _ in range(600):
+        if list(work.glob("*/claim*")):
+            break
+        time.sleep(0.1)
+    os.killpg(stopped.pid, signal.SIGINT)  # what a terminal does
+    _, errors = stopped.communicate(timeout=25)
+    assert stopped.returncode == 130, errors.decode()
+    assert errors.decode().count("stopped; the same command goes on from here") == 1
+    assert "leaked" not in errors.decode()
 
 
 def test_one_run_and_its_second_call(tmp_path: Path) -> None:

@@ -231,7 +231,8 @@ def _read_parquet(source: Source, file: Path) -> Images:
                 f"{file} has columns {', '.join(names)}; {source.title} has img (or image) and"
                 f" {source.labels}: put {source.title}'s own files there, or rename the columns"
             )
-        table = parquet.read([image, source.labels])
+        # Arrow's threads now and then abort the process as it ends (apache/arrow#34314).
+        table = parquet.read([image, source.labels], use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{file} is damaged ({_first_line(error)}); fetch it again") from None
     column = table[image].combine_chunks()
