@@ -630,9 +630,10 @@ def _read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         return nothing
     content = path.read_bytes()
     try:
-        # Arrow's threads now and then abort the process as it ends (apache/arrow#34314): without.
-        buffer = pa.BufferReader(content)
-        table = pq.read_table(buffer, page_checksum_verification=True, use_threads=False)
+        # No `read_table`: it starts a thread, and Arrow's threads now and then abort the process
+        # as it ends (apache/arrow#34314).
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read(use_threads=False)
         return table.to_pandas(use_threads=False)[list(columns)].astype(columns)
     except Exception as error:  # pyarrow has no one error for a damaged file
         if is_out_of_memory(error):

@@ -1,6 +1,8 @@
 """A run's identity and the store."""
 
 import shutil
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -228,3 +230,20 @@ def test_failures_are_kept_until_mended(store: runs.Store) -> None:
     assert store.failures() == {mine["hash"]: "MemoryError: too large"}
     store.save(mine)
     assert store.failures() == {}
+
+
+def test_reading_leaves_no_thread_behind(store: runs.Store) -> None:
+    """Arrow's threads now and then abort a process that ends soon after."""
+    store.save(record(1))
+    store.collect()
+    code = (
+        "import os, pathlib, sys; from lpwd import runs;"
+        " threads = lambda: len(os.listdir('/proc/self/task')); before = threads();"
+        " store = runs.Store('smoke', pathlib.Path(sys.argv[1]));"
+        " print(len(store.collect().epochs), threads() - before)"
+    )
+    command = [sys.executable, "-c", code, str(store.root)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    epochs, started = map(int, done.stdout.split())
+    assert epochs > 0, done.stderr
+    assert started == 0
