@@ -457,7 +457,7 @@ def run_once(cfg: DictConfig) -> str:
 
 def describe(run: str, summary: Mapping[Any, Any]) -> str:
     if summary["status"] == "diverged":
-        return f"{run} diverged at epoch {summary['diverged_epoch']}"
+        return f"{run} diverged at epoch {summary['diverged_epoch']:.0f}"
     k = summary["best_k"]
     many = f"± {summary['best_std']:.2f}, mean of the best {k} epochs"
     return (
