@@ -59,6 +59,7 @@ class Optimizer:
     name: str = MISSING
     lr: float | None = None
     lr_factor: float = 1.0
+    schedule: str = "constant"
     betas: list[float] | None = None
     eps: float | None = None
     momentum: float | None = None
@@ -146,6 +147,7 @@ CHOICES = {
     "data.name": names_in("data"),
     "model.name": names_in("model"),  # tables compare a run with the config of its model's name
     "optimizer.name": ("adam", "sgdm"),
+    "optimizer.schedule": ("constant", "cosine"),
     "decay.method": METHODS,
     "decay.profile": PROFILES,
     "decay.normalize": NORMALIZE,

@@ -67,6 +67,8 @@ def settings(config: dict[str, Any]) -> Settings:
     scale.pop("grid")
     model = config["model"]
     lr_factor = optimizer.pop("lr_factor")
+    if optimizer["schedule"] == "constant":  # younger than the first stored runs
+        optimizer.pop("schedule")
     if optimizer["lr"] is None:
         optimizer["lr"] = base["lr"] * lr_factor
     data = {key: value for key, value in config["data"].items() if key != "root"}

@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 import numpy as np
@@ -42,6 +42,9 @@ from lpwd.config import CONFIGS, check, check_groups, keys
 from lpwd.data.loaders import AlbumentationsLoader, DeviceLoader, build_augment, device_batches
 from lpwd.errors import CannotWrite, ConfigError, is_out_of_memory, one_line_errors
 
+if TYPE_CHECKING:
+    from timm.scheduler.scheduler import Scheduler
+
 # -- a run ----------------------------------------------------------------------------------------
 
 
@@ -58,6 +61,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     decay: lpwd.WeightDecay
     opposing: lpwd.OpposingRate | None
+    schedule: Scheduler | None  # None: η is constant
     epoch: int = 1
     step: int = 0  # steps done in this epoch
     seconds: float = 0.0  # spent in this epoch
@@ -115,10 +119,9 @@ def prepare(cfg: DictConfig) -> Training:
     decay = make_decay(cfg, optimizer, forward)
     measured = decay.moment not in (None, "in the gradient")
     opposing = lpwd.OpposingRate(decay, cfg.scale.r_op_every) if measured else None
-    loss_sum = torch.zeros((), device=device)
-    return Training(
-        cfg, device, images, loader, model, forward, optimizer, decay, opposing, loss_sum=loss_sum
-    )
+    schedule = make_schedule(cfg, optimizer, len(loader))
+    parts = (device, images, loader, model, forward, optimizer, decay, opposing, schedule)
+    return Training(cfg, *parts, loss_sum=torch.zeros((), device=device))
 
 
 def train(cfg: DictConfig, store: runs.Store, run: str) -> Training:
@@ -154,6 +157,8 @@ def train_epoch(training: Training, between_steps: Callable[[], None]) -> dict[s
     t.forward.train()
     precision = autocast(cfg, t.device)
     for x, y in t.loader.epoch(t.epoch, start=t.step):
+        if t.schedule:
+            t.schedule.step_update((t.epoch - 1) * len(t.loader) + t.step)
         with precision:
             loss = F.cross_entropy(t.forward(x), y)
         loss.backward()
@@ -348,6 +353,20 @@ def make_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
             model.parameters(), lr=lr, betas=tuple(optimizer.betas), eps=optimizer.eps, fused=True
         )
     return torch.optim.SGD(model.parameters(), lr=lr, momentum=optimizer.momentum, fused=True)
+
+
+def make_schedule(
+    cfg: DictConfig, optimizer: torch.optim.Optimizer, steps: int
+) -> Scheduler | None:
+    """η over the steps of a run, from the step's number alone: a resumed run needs no state.
+
+    cosine: η/2 · (1 + cos πt/T) at step t of T (Loshchilov & Hutter 2016, without restarts).
+    """
+    if cfg.optimizer.schedule == "constant":
+        return None
+    from timm.scheduler.cosine_lr import CosineLRScheduler
+
+    return CosineLRScheduler(optimizer, t_initial=cfg.scale.epochs * steps, t_in_epochs=False)
 
 
 def make_decay(

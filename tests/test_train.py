@@ -53,6 +53,7 @@ class StopAfter:
     [
         ["decay=lpwd", "optimizer=adam", "model=swin_micro"],  # with drop path
         ["decay=pwd", "optimizer=sgdm"],
+        ["decay=lpwd", "optimizer.schedule=cosine"],
         ["decay=l2", "optimizer=adam", "scale.loader=albumentations", "machine.loader_workers=0"],
     ],
 )
@@ -73,6 +74,17 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(
     assert numbers(resumed.rows) == numbers(whole.rows)
     for mine, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_a_cosine_takes_the_lr_from_its_value_to_nothing(store: runs.Store) -> None:
+    cfg = config("optimizer.schedule=cosine", "decay=wd", "scale.epochs=2", "optimizer.lr=0.01")
+    training, lrs = lpwd.train.prepare(cfg), []
+    group = training.optimizer.param_groups[0]
+    for _ in range(2):
+        lpwd.train.train_epoch(training, lambda: lrs.append(group["lr"]))
+    steps = 2 * len(training.loader)
+    wanted = [0.01 * (1 + math.cos(math.pi * t / steps)) / 2 for t in range(steps)]
+    assert lrs == pytest.approx(wanted, rel=1e-12)
 
 
 def test_a_resumed_run_uses_the_configs_rates(store: runs.Store) -> None:
