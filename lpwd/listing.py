@@ -1,7 +1,7 @@
 """Layers and rates of a model, parameter by parameter: what a decay will do before it does it.
 
-    python -m lpwd.layers model=convnext_tiny
-    python -m lpwd.layers model=swin_tiny optimizer=sgdm decay.normalize=params --by-layer
+    python -m lpwd.listing model=convnext_tiny
+    python -m lpwd.listing model=swin_tiny optimizer=sgdm decay.normalize=params --by-layer
 
 The keys are those of a run: scale, model, optimizer, decay.
 """
@@ -14,8 +14,10 @@ from collections.abc import Sequence
 import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd.config import CONFIGS, check, keys, without_hydra
-from lpwd.errors import ConfigError, one_line_errors
+from lpwd.config.check import check, keys
+from lpwd.config.compose import without_hydra
+from lpwd.config.errors import ConfigError, one_line_errors
+from lpwd.config.paths import CONFIGS
 
 BY_LAYER = "--by-layer"
 
@@ -27,9 +29,9 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
     number of layers, η, and the mean of λ_i over weights (mean) and over layers (layer_mean).
     Raises ConfigError for what a run would refuse, too.
     """
-    from lpwd import models
-    from lpwd.layers import layer_index
-    from lpwd.train import make_decay, make_optimizer
+    from lpwd.decay.layers import layer_index
+    from lpwd.inputs import models
+    from lpwd.training.build import make_decay, make_optimizer
 
     check(cfg)
     model = models.create(cfg.model, cfg.data.classes)
@@ -90,7 +92,7 @@ def show(frame: pd.DataFrame, title: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    from lpwd import plan
+    from lpwd.config import compose
 
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if {"-h", "--help"} & set(arguments):
@@ -100,7 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(keys()):
         if not CONFIGS.is_dir():
             raise ConfigError("configs/ is not here: run this from a clone of the repository")
-        cfg = without_hydra(plan.composed([*overrides, "model.pretrained=false"]))
+        cfg = without_hydra(compose.composed([*overrides, "model.pretrained=false"]))
         frame = listing(cfg)
     title = f"{cfg.model.name}, {cfg.optimizer.name}, {cfg.decay.method}"
     print(show(by_layer(frame) if BY_LAYER in arguments else frame, title))
+
+
+if __name__ == "__main__":
+    main()

@@ -10,15 +10,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import lpwd
-from lpwd import figures, listing, opposing, runs, stats, tables
-from lpwd.config import ROOT
+from lpwd import listing
+from lpwd.analysis import intervals, main_grid
+from lpwd.config.paths import ROOT
+from lpwd.decay import opposing
+from lpwd.draw import figures, tables
+from lpwd.store import store, summary
+from lpwd.store.files import write_whole
 
 PAGE = ROOT / "docs" / "api.md"
 
 LIBRARY = [lpwd.WeightDecay, lpwd.OpposingRate, opposing.Opposing, lpwd.layer_index]
 RESULTS = [
-    *(runs.load, runs.main_grid, tables.data, figures.data),
-    *(stats.paper_statistic, stats.held_out, stats.interval, listing.listing),
+    *(store.load, main_grid.main_grid, tables.data, figures.data),
+    *(summary.paper_statistic, summary.held_out, intervals.interval, listing.listing),
 ]
 
 HEAD = """# API
@@ -76,4 +81,4 @@ def without_types(signature: inspect.Signature) -> inspect.Signature:
 
 
 if __name__ == "__main__":
-    runs.write_whole(PAGE, page().encode())
+    write_whole(PAGE, page().encode())

@@ -31,8 +31,17 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import lpwd
-from lpwd import data, models, pages, plan, runs, train
-from lpwd.config import ROOT, without_hydra
+from lpwd.config import compose, machine
+from lpwd.config.compose import without_hydra
+from lpwd.config.paths import ROOT
+from lpwd.draw.readme import fill
+from lpwd.inputs import data, models
+from lpwd.inputs.loaders import device_batches
+from lpwd.store import identity, run_file, store
+from lpwd.store.files import write_whole
+from lpwd.store.store import Store
+from lpwd.sweep import cost, plan
+from lpwd.training import build, loop, record
 
 FOLDER = ROOT / "results" / "bench"
 PAGE = ROOT / "docs" / "performance.md"
@@ -102,12 +111,12 @@ def side_by_side(
 
 
 def config(*overrides: str) -> DictConfig:
-    return plan.composed([f"machine.device={DEVICE.type}", *overrides])
+    return compose.composed([f"machine.device={DEVICE.type}", *overrides])
 
 
-def training(*overrides: str) -> train.Training:
+def training(*overrides: str) -> loop.Training:
     """A run of scale mini, ready to train, its batches and models as there."""
-    return train.prepare(config("scale=mini", f"data={DATA}", *SHORT, *overrides))
+    return build.prepare(config("scale=mini", f"data={DATA}", *SHORT, *overrides))
 
 
 # -- the optimizer's step -------------------------------------------------------------------------
@@ -223,7 +232,7 @@ def bench_shares() -> Iterator[Row]:
             yield Row("share of an epoch", f"{model}: {name}", "–", share, "", ours=share * whole)
 
 
-def _parts(t: train.Training) -> dict[str, Callable[[], Any]]:
+def _parts(t: loop.Training) -> dict[str, Callable[[], Any]]:
     def step() -> None:
         t.decay.before_forward()
         t.optimizer.step()
@@ -231,7 +240,7 @@ def _parts(t: train.Training) -> dict[str, Callable[[], Any]]:
     return {
         "batches": lambda: [None for _ in t.loader.epoch(t.epoch)],
         "decay and optimizer": lambda: [step() for _ in range(len(t.loader))],
-        "evaluation": lambda: [train.correct(t, s) for s in (t.images.test, t.images.heldout)],
+        "evaluation": lambda: [record.correct(t, s) for s in (t.images.test, t.images.heldout)],
     }
 
 
@@ -252,18 +261,18 @@ def bench_r_op() -> Iterator[Row]:
         yield side_by_side("R_op measured", case, "the same epoch without", "≤ 1.03", *pair, 12)
 
 
-def _epoch(t: train.Training) -> Callable[[], Any]:
-    return lambda: train.train_epoch(t, lambda: None)
+def _epoch(t: loop.Training) -> Callable[[], Any]:
+    return lambda: loop.train_epoch(t, lambda: None)
 
 
-def _batches(t: train.Training, images: data.Images, size: int) -> list[tuple[Tensor, Tensor]]:
-    made = train.device_batches(
+def _batches(t: loop.Training, images: data.Images, size: int) -> list[tuple[Tensor, Tensor]]:
+    made = device_batches(
         images, batch_size=size, mean=t.cfg.data.mean, std=t.cfg.data.std, device=t.device
     )
     return [(x.clone(memory_format=torch.channels_last), y) for x, y in made]
 
 
-def _bare_epoch(t: train.Training) -> Callable[[], Any]:
+def _bare_epoch(t: loop.Training) -> Callable[[], Any]:
     """The same work on tensors that are ready in memory, with torch's AdamW."""
     scale = t.cfg.scale
     training_set = _batches(t, t.images.train, scale.batch_size)
@@ -315,7 +324,7 @@ class Usual(torch.utils.data.Dataset):
         return image, int(self.images.labels[index])
 
 
-def _usual_loader(t: train.Training, images: data.Images, train_set: bool) -> Any:
+def _usual_loader(t: loop.Training, images: data.Images, train_set: bool) -> Any:
     scale = t.cfg.scale
     size = scale.batch_size if train_set else scale.eval_batch_size
     return torch.utils.data.DataLoader(
@@ -328,7 +337,7 @@ def _usual_loader(t: train.Training, images: data.Images, train_set: bool) -> An
     )
 
 
-def _usual_epoch(t: train.Training) -> Callable[[], Any]:
+def _usual_epoch(t: loop.Training) -> Callable[[], Any]:
     loader = _usual_loader(t, t.images.train, True)
     test_sets = [_usual_loader(t, s, False) for s in (t.images.test, t.images.heldout)]
     optimizer = torch.optim.AdamW(t.model.parameters(), lr=5e-4, weight_decay=0.02)
@@ -390,8 +399,8 @@ def bench_start() -> Iterator[Row]:
     if DATA == "digits":
         arguments += SHORT
     cfg = config(*arguments)
-    train.prepare(cfg)
-    times = [seconds(lambda: next(iter(train.prepare(cfg).loader.epoch(1)))) for _ in range(10)]
+    build.prepare(cfg)
+    times = [seconds(lambda: next(iter(build.prepare(cfg).loader.epoch(1)))) for _ in range(10)]
     middle = statistics.median(times)
     low, _, high = statistics.quantiles(times, n=4)
     yield Row(
@@ -410,7 +419,7 @@ def bench_sweep() -> Iterator[Row]:
         command = [sys.executable, "-m", "lpwd.train", "-m", "scale=smoke", "machine.runs=2"]
         begun = time.time()
         wall = seconds(lambda: _quiet([*command, *SWEEP]))
-        stored = runs.load("smoke").runs
+        stored = store.load("smoke").runs
         own = float(stored["seconds"].sum()) / 2
         first, last = _first_start_and_last_end(stored)
     against = "their training seconds ÷ 2"
@@ -432,7 +441,7 @@ def bench_sweep() -> Iterator[Row]:
 
 def _first_start_and_last_end(stored: pd.DataFrame) -> tuple[float, float]:
     """When the first run of a store began to train, and when the last was stored."""
-    folder = runs.Store("smoke").runs
+    folder = Store("smoke").runs
     ends = [(folder / name / "run.json").stat().st_mtime for name in stored["hash"]]
     return min(end - s for end, s in zip(ends, stored["seconds"], strict=True)), max(ends)
 
@@ -443,8 +452,8 @@ def _import(module: str) -> None:
 
 def _estimated_seconds() -> float:
     """What `make plan` would say of the sweep before anything is stored."""
-    settings = runs.settings(cast(Any, _plain(config("scale=smoke", "decay=wd"))))
-    return 60 * plan.seconds_of(settings, "smoke", runs.load("smoke").runs) / 2
+    settings = identity.settings(cast(Any, _plain(config("scale=smoke", "decay=wd"))))
+    return 60 * cost.seconds_of(settings, "smoke", store.load("smoke").runs) / 2
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
@@ -471,7 +480,7 @@ def bench_store() -> Iterator[Row]:
     times = {}
     for count in (1_000, 10_000):
         with folder_of_results():
-            _fill(runs.Store("smoke"), count)
+            _fill(Store("smoke"), count)
             times[count] = seconds(lambda: plan.table("smoke"))
             again = seconds(lambda: plan.table("smoke"))
         yield Row("collecting and planning", f"seconds, {count:,} new runs", "–", times[count], "")
@@ -481,18 +490,18 @@ def bench_store() -> Iterator[Row]:
     yield Row("collecting and planning", "10,000 runs", "1,000 runs", ratio, "≤ 10")
 
 
-def _fill(store: runs.Store, count: int) -> None:
+def _fill(store: Store, count: int) -> None:
     """A store of `count` runs that differ in their seeds."""
-    settings = runs.settings(_plain(config("scale=smoke", "decay=wd")))
-    t = train.prepare(config("scale=smoke", "decay=wd"))
-    train.train_epoch(t, lambda: None)
-    record = train.finish(t, "", settings)
+    settings = identity.settings(_plain(config("scale=smoke", "decay=wd")))
+    t = build.prepare(config("scale=smoke", "decay=wd"))
+    loop.train_epoch(t, lambda: None)
+    stored = record.finish(t, "", settings)
     for seed in range(1, count + 1):
-        record["settings"] = settings | {"seed": seed}
-        record["hash"] = runs.run_id(record["settings"])
-        folder = store.runs / record["hash"]
+        stored["settings"] = settings | {"seed": seed}
+        stored["hash"] = identity.run_id(stored["settings"])
+        folder = store.runs / stored["hash"]
         folder.mkdir(parents=True)
-        (folder / "run.json").write_bytes(runs._sealed(record))
+        (folder / "run.json").write_bytes(run_file._sealed(stored))
 
 
 # -- memory ---------------------------------------------------------------------------------------
@@ -563,7 +572,7 @@ def draw(frame: pd.DataFrame) -> Any:
     import matplotlib.style
     from matplotlib.figure import Figure
 
-    from lpwd.figures import STYLE
+    from lpwd.draw.figures import STYLE
 
     shown = frame[frame["must"] != ""][::-1].reset_index(drop=True)
     with matplotlib.style.context(STYLE):
@@ -582,13 +591,13 @@ def draw(frame: pd.DataFrame) -> Any:
 
 def write(frame: pd.DataFrame) -> None:
     """results/bench/bench.csv and .png, and the table in docs/performance.md."""
-    runs.write_whole(FOLDER / "bench.csv", frame.to_csv(index=False, float_format="%.4g").encode())
+    write_whole(FOLDER / "bench.csv", frame.to_csv(index=False, float_format="%.4g").encode())
     from io import BytesIO
 
     buffer = BytesIO()
     draw(frame).savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    runs.write_whole(FOLDER / "bench.png", buffer.getvalue())
-    pages.fill(PAGE, "bench", f"Measured on {pages.machine(DEVICE)}.\n\n{table(frame)}")
+    write_whole(FOLDER / "bench.png", buffer.getvalue())
+    fill(PAGE, "bench", f"Measured on {machine.machine(DEVICE)}.\n\n{table(frame)}")
 
 
 def main() -> None:
@@ -607,7 +616,7 @@ def main() -> None:
         for row in BENCHES[name]():
             rows.append(row)
             tqdm.write(f"{row.work}, {row.case} against {row.against}: {row.ratio:.3g} {row.must}")
-    frame = pd.DataFrame(rows).assign(met=[row.met for row in rows], device=pages.machine(DEVICE))
+    frame = pd.DataFrame(rows).assign(met=[row.met for row in rows], device=machine.machine(DEVICE))
     if args.benches:  # a part is for looking at, not for keeping
         print(table(frame))
     else:

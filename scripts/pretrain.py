@@ -27,11 +27,12 @@ from omegaconf import DictConfig, OmegaConf
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor, nn
 
-from lpwd import models, runs
-from lpwd.data import cache, sources
-from lpwd.data.images import Images
-from lpwd.data.loaders import Normalize
-from lpwd.errors import ConfigError, one_line_errors
+from lpwd.config.errors import ConfigError, one_line_errors
+from lpwd.inputs import cache, models, sources
+from lpwd.inputs.images import Images
+from lpwd.inputs.loaders import Normalize
+from lpwd.store.files import write_whole
+from lpwd.training import record
 
 RECIPE = (
     *("epochs", "batch_size", "lr", "warmup_epochs", "weight_decay", "label_smoothing"),
@@ -91,7 +92,7 @@ class Trainer:
         )
         self.normalize = Normalize(cfg.data.mean, cfg.data.std, device, channels_last=True)
         self.rows: list[dict[str, float]] = []
-        self.commit = runs.commit()
+        self.commit = record.commit()
 
     @property
     def lr(self) -> float:
@@ -125,7 +126,7 @@ class Trainer:
         content = io.BytesIO()
         torch.save(state, content)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_whole(self.path, content.getvalue())
+        write_whole(self.path, content.getvalue())
 
     def restore(self) -> int:
         """Go on from the checkpoint; returns the epochs done.
@@ -209,9 +210,9 @@ def export(cfg: DictConfig, trainer: Trainer, val: tuple[Tensor, Tensor]) -> Pat
     log = pd.DataFrame(trainer.rows).to_csv(index=False, float_format="%.6g")
     content = safetensors.torch.save(half, metadata)
     checksum = f"{hashlib.sha256(content).hexdigest()}  {out.name}\n"  # read by lpwd/models.py
-    runs.write_whole(out.with_suffix(".csv"), log.encode())
-    runs.write_whole(out.with_suffix(".sha256"), checksum.encode())
-    runs.write_whole(out, content)
+    write_whole(out.with_suffix(".csv"), log.encode())
+    write_whole(out.with_suffix(".sha256"), checksum.encode())
+    write_whole(out, content)
     return out
 
 

@@ -16,8 +16,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import torch
 
-from lpwd import pages, runs
-from lpwd.config import ROOT
+from lpwd.config import machine
+from lpwd.config.paths import ROOT
+from lpwd.draw.readme import fill
+from lpwd.store.files import write_whole
 
 FILE = ROOT / "results" / "reliability" / "reliability.csv"
 PAGE = ROOT / "docs" / "reliability.md"
@@ -49,9 +51,9 @@ def table(frame: pd.DataFrame) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("report", type=Path)
-    frame, on = figures(parser.parse_args().report), pages.machine(torch.device("cpu"))
-    runs.write_whole(FILE, frame.assign(device=on).to_csv(index=False).encode())
-    pages.fill(PAGE, "reliability", f"Measured on {on}.\n\n{table(frame)}")
+    frame, on = figures(parser.parse_args().report), machine.machine(torch.device("cpu"))
+    write_whole(FILE, frame.assign(device=on).to_csv(index=False).encode())
+    fill(PAGE, "reliability", f"Measured on {on}.\n\n{table(frame)}")
 
 
 if __name__ == "__main__":

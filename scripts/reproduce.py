@@ -15,13 +15,21 @@ from pathlib import Path
 
 import torch
 
-from lpwd import claims, controls, figures, outcome, plan, recheck, report, runs, sweeps, tables
-from lpwd.config import ROOT, SCALES, scale_config
-from lpwd.decay import check_choice
-from lpwd.errors import ConfigError, one_line_errors
+from lpwd import report
+from lpwd.analysis import claims, controls, main_grid
+from lpwd.config import compose
+from lpwd.config.compose import scale_config
+from lpwd.config.errors import ConfigError, one_line_errors
+from lpwd.config.paths import ROOT, SCALES
+from lpwd.decay.checks import check_choice
+from lpwd.draw import figures, readme, tables
+from lpwd.store import store
+from lpwd.store.files import results_dir, write_whole
+from lpwd.store.store import Store
+from lpwd.sweep import cost, plan, recheck, workers
 
 DRAWINGS = (*plan.PAPER, "claims", "report")
-MODULES = (tables, figures, claims, controls, report, outcome)
+MODULES = (tables, figures, claims, controls, report, readme)
 OTHERS = ("controls", "all", "draw", "demo", "plan", "recheck", "forget", "clean-results")
 COMMANDS = (*DRAWINGS, *OTHERS)
 
@@ -49,7 +57,7 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     if target == "plan":
         return show_plan(scale, seeds)
     if target == "forget":
-        dropped = runs.Store(scale).forget(run)
+        dropped = Store(scale).forget(run)
         print(f"{dropped} is dropped; the next `make` that needs it trains it again")
         return 0
     if target == "clean-results":
@@ -57,19 +65,19 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     every = (*DRAWINGS, "controls", *told(scale))
     sets = {"all": (*DRAWINGS, *told(scale)), "draw": every, "demo": ("table1", "figure1")}
     targets = sets.get(target, (target,))
-    check_writable(runs.results_dir(scale))
+    check_writable(results_dir(scale))
     failed = 0 if target == "draw" else train(targets, scale, seeds)
     draw(targets, scale)
     if target in ("demo", "table1"):
-        results = runs.main_grid(runs.load(scale), scale)
+        results = main_grid.main_grid(store.load(scale), scale)
         print(tables.show("table1", results, scale_config(scale)))
     return failed
 
 
 def told(scale: str) -> tuple[str, ...]:
     """The pages that tell of a scale: those of the repository, of its own results."""
-    own = scale == outcome.SCALE and runs.results_dir(scale) == ROOT / "results" / scale
-    return outcome.DRAWINGS if own else ()
+    own = scale == readme.SCALE and results_dir(scale) == ROOT / "results" / scale
+    return readme.DRAWINGS if own else ()
 
 
 def train(targets: Sequence[str], scale: str, seeds: int) -> int:
@@ -81,22 +89,22 @@ def train(targets: Sequence[str], scale: str, seeds: int) -> int:
             print(f"{count} runs at scale {scale}: {count} stored")
             continue
         arguments = f"+experiment={name}", f"scale={scale}", f"hydra.sweeper.seeds={seeds}"
-        worst = max(worst, sweeps.run_sweep(*arguments))
+        worst = max(worst, workers.run_sweep(*arguments))
     return worst
 
 
 def stored_runs(target: str, scale: str, seeds: int) -> int:
     """How many runs a target needs if all of them are stored; 0 if some are left."""
-    need = plan.needs(target, scale, seeds, runs.load(scale))
+    need = plan.needs(target, scale, seeds, store.load(scale))
     names = {job.run for job in need.jobs}
-    return 0 if need.waiting or names - runs.Store(scale).stored() else len(names)
+    return 0 if need.waiting or names - Store(scale).stored() else len(names)
 
 
 def draw(targets: Sequence[str], scale: str) -> None:
     """Write each target's files from what is stored, gaps included."""
-    every = runs.load(scale)
-    results = runs.main_grid(every, scale)
-    folder = runs.results_dir(scale)
+    every = store.load(scale)
+    results = main_grid.main_grid(every, scale)
+    folder = results_dir(scale)
     for target in targets:
         module = next(m for m in MODULES if target in m.DRAWINGS)
         drawn = every if module is controls else results
@@ -106,7 +114,7 @@ def draw(targets: Sequence[str], scale: str) -> None:
 
 def clean(scale: str) -> int:
     """Drop all that is stored of a scale, and say what that was."""
-    folder, count = runs.results_dir(scale), len(runs.Store(scale).stored())
+    folder, count = results_dir(scale), len(Store(scale).stored())
     if folder.exists():
         shutil.rmtree(folder)
     print(f"{count} runs of scale {scale} are dropped, and all of {shown(folder)}")
@@ -114,9 +122,9 @@ def clean(scale: str) -> int:
 
 
 def show_plan(scale: str, seeds: int) -> int:
-    from hydra_plugins.lpwd.launcher import worker_slots
+    from lpwd.sweep.workers import worker_slots
 
-    workers = len(worker_slots(plan.composed([f"scale={scale}"]).machine))
+    workers = len(worker_slots(compose.composed([f"scale={scale}"]).machine))
     print(
         f"scale {scale}, {seeds} fresh seeds; {workers} runs at a time on this machine", flush=True
     )
@@ -126,7 +134,7 @@ def show_plan(scale: str, seeds: int) -> int:
     print(hours.to_string(index=False))
     left = int(frame.set_index("target")["left"]["all"])
     if left:
-        gigabytes = plan.disk_bytes(scale, left, workers) / 1e9
+        gigabytes = cost.disk_bytes(scale, left, workers) / 1e9
         print(f"\nroom on disk for what is left: {gigabytes:.2f} GB")
     return 0
 
@@ -155,7 +163,7 @@ def default_scale(target: str) -> str:
 def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        runs.write_whole(folder / ".writable", b"")
+        write_whole(folder / ".writable", b"")
         (folder / ".writable").unlink()
     except OSError as error:
         raise ConfigError(

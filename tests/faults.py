@@ -49,10 +49,10 @@ def same_as(whole: Path, results: Path) -> bool:
 
 def numbers_of(results: Path) -> dict[str, Any]:
     """Every number of every run in a store: of its directories, and of the collected files."""
-    from lpwd import runs
+    from lpwd.store.store import Store
 
     with patch.dict(os.environ, LPWD_RESULTS=str(results)):
-        store = runs.Store("smoke")
+        store = Store("smoke")
     frames = store.collect()
     numbers: dict[str, Any] = {}
     for name, frame in zip(frames._fields, frames, strict=True):
@@ -129,13 +129,13 @@ def serve() -> None:
     import timm  # noqa: F401
     import torch
 
-    import lpwd.data
-    import lpwd.data.loaders
+    import lpwd.inputs.data
+    import lpwd.inputs.loaders
     import lpwd.train
 
     torch.set_num_threads(1)
-    lpwd.data.digits()
-    lpwd.data.loaders._albumentations()
+    lpwd.inputs.data.digits()
+    lpwd.inputs.data.loaders._albumentations()
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:
@@ -197,16 +197,16 @@ def _command() -> int:
 
 def _note_trainings(results: Path) -> None:
     """Write down which runs this process begins to train."""
-    from lpwd import train as trainer
+    from lpwd.training import loop
 
-    whole = trainer.train
+    whole = loop.train
 
     def noting(cfg: Any, store: Any, run: str) -> Any:
         with results.with_name(f"{results.name}.trained").open("a") as file:
             file.write(f"{run}\n")
         return whole(cfg, store, run)
 
-    trainer.train = noting
+    loop.train = noting
 
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}

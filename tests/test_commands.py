@@ -15,7 +15,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from lpwd import recheck, runs
+from lpwd.store.files import write_whole
+from lpwd.store.store import Store
+from lpwd.sweep import recheck
 
 SWEEP = "-m scale=smoke decay=baseline,wd decay.rate_factor=5,0.5 optimizer.lr_factor=1".split()
 SMALL = "scale.epochs=2 scale.images.train=64 scale.images.test=40 scale.zero_shot_images=5".split()
@@ -70,7 +72,7 @@ def test_stored_runs_trained_again_are_the_same_and_a_changed_number_is_found(
     results: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(results, tmp_path / "results")
-    store = runs.Store("smoke", tmp_path / "results" / "smoke")
+    store = Store("smoke", tmp_path / "results" / "smoke")
     names = sorted(store.stored())
     record = store.read(names[1])
     assert record is not None
@@ -94,15 +96,15 @@ def test_an_interrupted_recheck_goes_on_with_what_it_had_drawn(
     results: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(results, tmp_path / "results")
-    store = runs.Store("smoke", tmp_path / "results" / "smoke")
+    store = Store("smoke", tmp_path / "results" / "smoke")
     drawn = sorted(store.stored())[:2]
     folder = store.root / "work" / "recheck"
-    done = runs.Store("smoke", folder / "smoke")
+    done = Store("smoke", folder / "smoke")
     record = store.read(drawn[0])
     assert record is not None
     record["epochs"][0]["test_top1"] += 1  # seen if, and only if, it is not trained once more
     done.save(record)
-    runs.write_whole(folder / recheck.DRAWN, "\n".join(drawn).encode())
+    write_whole(folder / recheck.DRAWN, "\n".join(drawn).encode())
     said = reproduce(*("recheck", "--scale", "smoke", "--runs", "2"), results=tmp_path / "results")
     assert f"trained again: {' '.join(drawn)}" in said.stdout
     assert f"{drawn[0]} differs in epochs.test_top1" in said.stdout

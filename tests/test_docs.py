@@ -9,8 +9,8 @@ import pytest
 from conftest import REPOSITORY
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lpwd.config import check, without_hydra
-from lpwd.plan import composed
+from lpwd.config.check import check
+from lpwd.config.compose import composed, without_hydra
 
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), REPOSITORY / "examples/README.md"]

@@ -39,9 +39,13 @@ from faults import (
     wait_until,
 )
 
-from lpwd import claim, runs
-from lpwd.checkpoint import Checkpoint
-from lpwd.claim import Claim
+from lpwd.analysis import main_grid
+from lpwd.store import identity, lock, store
+from lpwd.store.files import write_whole
+from lpwd.store.frames import Results
+from lpwd.store.lock import Claim
+from lpwd.store.store import Store
+from lpwd.training.checkpoint import Checkpoint
 
 # -- killed ---------------------------------------------------------------------------------------
 
@@ -76,7 +80,7 @@ def test_killed_between_two_collected_files(
 ) -> None:
     """Epochs of runs that runs.csv does not know yet are not kept twice."""
     shutil.copytree(whole, results)
-    store, expected = runs.Store("smoke"), numbers_of(whole)
+    store, expected = Store("smoke"), numbers_of(whole)
     (store.root / "runs.csv").unlink()
     assert numbers_of(results) == expected
     shutil.copytree(store.root, results / "before")
@@ -92,7 +96,7 @@ def test_a_stored_runs_leftovers_are_cleared_away(warm: Warm, whole: Path, resul
     shutil.copytree(whole, results)
     work = next((results / "smoke" / "runs").iterdir()).name
     for name in ("checkpoint.pt", "claim-1"):
-        runs.write_whole(results / "smoke" / "work" / work / name, b"left")
+        write_whole(results / "smoke" / "work" / work / name, b"left")
     assert warm.run(*SWEEP, "seed=0,1", results=results)[0] == 0
     assert not list(results.glob("smoke/work/*/*"))
 
@@ -129,7 +133,7 @@ def test_a_run_of_another_machine_is_waited_for_and_taken_over(
 
     assert wait_until(waits_while_its_heart_beats)
     assert run not in trained(results)
-    os.utime(foreign, (time.time() - claim.SILENT_SECONDS - 1,) * 2)
+    os.utime(foreign, (time.time() - lock.SILENT_SECONDS - 1,) * 2)
     assert warm.wait(sweep) == 0, log(results).read_text()
     assert trained(results)[-1] == run
     assert same_as(whole, results)
@@ -147,7 +151,7 @@ def test_clocks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     foreign_claim(tmp_path)
     for wrong in (-1e6, 1e6):
         monkeypatch.setattr(time, "time", lambda wrong=wrong: wrong)
-        assert claim.in_training(tmp_path)
+        assert lock.in_training(tmp_path)
 
 
 def test_who_was_held_for_dead_leaves_the_new_claim(tmp_path: Path) -> None:
@@ -166,7 +170,7 @@ def test_a_killed_process_that_nobody_has_reaped_is_dead(tmp_path: Path) -> None
     if pid == 0:
         Claim(tmp_path).__enter__()
         os._exit(9)
-    assert wait_until(lambda: not claim.in_training(tmp_path) and any(tmp_path.iterdir()), 10)
+    assert wait_until(lambda: not lock.in_training(tmp_path) and any(tmp_path.iterdir()), 10)
     os.waitpid(pid, 0)
 
 
@@ -346,8 +350,8 @@ def test_a_config_cannot_load_a_hostile_file_through_the_models_arguments(
 def test_a_config_names_classes_of_albumentations_alone(
     target: str, nested: bool, loader: str
 ) -> None:
-    from lpwd.data.loaders import build_augment
-    from lpwd.errors import ConfigError
+    from lpwd.config.errors import ConfigError
+    from lpwd.inputs.augment import build_augment
 
     entry: dict[str, Any] = {"_target_": target, "command": "true"}
     if nested:
@@ -477,9 +481,9 @@ def test_without_memory_the_run_says_so_and_the_sweep_goes_on(warm: Warm, result
     assert code == 1, said
     assert "1 failed: out of memory: train fewer runs at once (machine.runs" in said
     assert len(list(results.glob("smoke/work/*/failure.txt"))) == 1
-    assert runs.load("smoke").runs["batch_size"].tolist() == [16]
+    assert store.load("smoke").runs["batch_size"].tolist() == [16]
     assert warm.run(*sweep, results=results)[0] == 0
-    assert sorted(runs.load("smoke").runs["batch_size"]) == [16, 1600]
+    assert sorted(store.load("smoke").runs["batch_size"]) == [16, 1600]
     assert not list(results.glob("smoke/work/*/*"))
 
 
@@ -490,7 +494,8 @@ def test_a_failed_run_leaves_no_memory_with_its_error(
     """The sweep keeps the error to its end: of wrong rates, or of a lack of memory."""
     import weakref
 
-    from lpwd import plan, train
+    from lpwd import train
+    from lpwd.config import compose
 
     models, whole = [], train.models.create
 
@@ -504,7 +509,7 @@ def test_a_failed_run_leaves_no_memory_with_its_error(
 
     monkeypatch.setattr(train.models, "create", noting)
     monkeypatch.setattr(train, "train_epoch", no_memory)
-    cfg = plan.composed([*SMALL, "decay=wd", f"decay.rate={rate}"])
+    cfg = compose.composed([*SMALL, "decay=wd", f"decay.rate={rate}"])
     with pytest.raises(train.ConfigError) as caught:
         train.run_of_a_sweep(cfg)
     assert ("ηλ_i" if rate == "1e9" else "out of memory") in str(caught.value)
@@ -515,15 +520,15 @@ def test_a_failed_run_leaves_no_memory_with_its_error(
 
 
 def test_a_diverged_run_ends_early_and_is_counted_as_such(warm: Warm, results: Path) -> None:
-    from lpwd import tables
-    from lpwd.config import scale_config
+    from lpwd.config.compose import scale_config
+    from lpwd.draw import tables
 
     sweep = ["-m", "scale=smoke", "decay=baseline", "optimizer=sgdm", "optimizer.lr_factor=10"]
     sweep += ["scale.base.sgdm.lr=1e30", "scale.images.train=32", "scale.images.test=20"]
     sweep += ["scale.batch_size=8"]
     code, said = warm.run(*sweep, results=results)
     assert code == 0, said
-    stored = runs.load("smoke")
+    stored = store.load("smoke")
     assert stored.runs["status"].tolist() == ["diverged"]
     assert stored.runs["diverged_epoch"].tolist() == [1]
     assert stored.runs[["best_mean", "heldout_mean", "final_top1"]].isna().all(axis=None)
@@ -533,9 +538,9 @@ def test_a_diverged_run_ends_early_and_is_counted_as_such(warm: Warm, results: P
     # As the table would have it, were these the settings of its column.
     at_grid = stored.runs.assign(lr=scale_config("smoke").base.sgdm.lr * 10)
     names = at_grid[["data", "model", "optimizer"]].iloc[0]
-    setting = runs.default_setting("smoke", *names, pretrained=True)
-    known = runs.Results(at_grid.assign(setting=setting), stored.epochs, stored.zero_shot)
-    said = tables.show("table1", runs.main_grid(known, "smoke"), scale_config("smoke"))
+    setting = identity.default_setting("smoke", *names, pretrained=True)
+    known = Results(at_grid.assign(setting=setting), stored.epochs, stored.zero_shot)
+    said = tables.show("table1", main_grid.main_grid(known, "smoke"), scale_config("smoke"))
     assert "diverged" in said
 
 
@@ -545,7 +550,7 @@ def test_a_diverged_run_ends_early_and_is_counted_as_such(warm: Warm, results: P
 def test_errors_reach_the_sweep_whatever_they_are() -> None:
     from hydra.core.utils import JobReturn, JobStatus
 
-    from hydra_plugins.lpwd.launcher import _portable
+    from lpwd.sweep.workers import _portable
 
     class Unpicklable(Exception):
         def __init__(self, one: str, *, other: str) -> None:
@@ -588,8 +593,8 @@ def test_damaged_caches_are_rebuilt_wherever_the_damage_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every byte of the headers, and some of the rest: the same images, or a message."""
-    from lpwd.data import cache, sources
-    from lpwd.data.images import Images
+    from lpwd.inputs import cache, locate, sources
+    from lpwd.inputs.images import Images
 
     source = sources.SOURCES["cifar10"]
     rng = np.random.default_rng(0)
@@ -597,7 +602,7 @@ def test_damaged_caches_are_rebuilt_wherever_the_damage_is(
         split: Images(rng.integers(0, 256, (20, 32, 32, 3), np.uint8), np.arange(20) % 10)
         for split in source.counts
     }
-    layout = sources.Layout("parquet", {}, lambda *_: made["train"])
+    layout = locate.Layout("parquet", {}, lambda *_: made["train"])
     monkeypatch.setattr(sources, "find", lambda *_: layout)
     monkeypatch.setattr(sources, "read", lambda _, __, split: made[split])
     monkeypatch.setenv("LPWD_CACHE", str(tmp_path))
@@ -621,8 +626,8 @@ def test_damaged_caches_are_rebuilt_wherever_the_damage_is(
 def test_a_pickle_names_nothing_but_arrays(tmp_path: Path) -> None:
     import pickle
 
-    from lpwd.data import sources
-    from lpwd.errors import ConfigError
+    from lpwd.config.errors import ConfigError
+    from lpwd.inputs import readers, sources
 
     names = ["os.system", "builtins.eval", "builtins.getattr", "numpy.load", "numpy.ndarray.tofile"]
     names += ["subprocess.Popen", "numpy.core.multiarray.fromfile", "torch.load", "_codecs.decode"]
@@ -632,7 +637,7 @@ def test_a_pickle_names_nothing_but_arrays(tmp_path: Path) -> None:
         file = tmp_path / "data_batch_1"
         file.write_bytes(opcodes)
         with pytest.raises(ConfigError, match="refused to load"):
-            sources._read_pickle(sources.SOURCES["cifar10"], file)
+            readers._read_pickle(sources.SOURCES["cifar10"], file)
     assert pickle.loads(b"I1\n.") == 1  # the opcodes are a pickle's
 
 

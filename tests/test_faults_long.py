@@ -35,8 +35,9 @@ from faults import (
     wait_until,
 )
 
-from lpwd import runs
-from lpwd.checkpoint import Checkpoint
+from lpwd.store.files import write_whole
+from lpwd.store.store import Store
+from lpwd.training.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.long
 
@@ -153,8 +154,8 @@ def test_random_damage_to_stored_runs(
     for how in rng.choices(HOW, k=DAMAGES):
         damage(run / name if name == "run.json" else results / "smoke" / name, how, rng)
         if name == "run.json":
-            assert run.name not in runs.Store("smoke").stored()
-            runs.write_whole(run / name, kept)
+            assert run.name not in Store("smoke").stored()
+            write_whole(run / name, kept)
         assert numbers_of(results) == expected
     record(f"damage at random, each noticed and mended: to {name}", DAMAGES)
 

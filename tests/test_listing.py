@@ -1,4 +1,4 @@
-"""python -m lpwd.layers: what stands in the listing is what the decay does."""
+"""python -m lpwd.listing: what stands in the listing is what the decay does."""
 
 import runpy
 import subprocess
@@ -9,13 +9,15 @@ from conftest import REPOSITORY
 from torch.optim import Adam
 
 import lpwd
-from lpwd import listing, models, plan
-from lpwd.config import without_hydra
-from lpwd.errors import ConfigError
+from lpwd import listing
+from lpwd.config import compose
+from lpwd.config.compose import without_hydra
+from lpwd.config.errors import ConfigError
+from lpwd.inputs import models
 
 
 def listed(*overrides: str) -> tuple:
-    cfg = without_hydra(plan.composed(["scale=smoke", "model.pretrained=false", *overrides]))
+    cfg = without_hydra(compose.composed(["scale=smoke", "model.pretrained=false", *overrides]))
     return cfg, listing.listing(cfg)
 
 
@@ -57,7 +59,7 @@ def test_what_a_run_refuses_is_refused() -> None:
 
 
 def test_the_command() -> None:
-    command = [sys.executable, "-m", "lpwd.layers", "scale=smoke", "decay=lpwd", "--by-layer"]
+    command = [sys.executable, "-m", "lpwd.listing", "scale=smoke", "decay=lpwd", "--by-layer"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "8 of 8" in done.stdout
@@ -72,4 +74,4 @@ def test_where_the_library_alone_is_installed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "pandas", None)
     monkeypatch.delitem(sys.modules, "lpwd.listing")
     with pytest.raises(SystemExit, match=r"^error: .*pandas.*: run this from a clone"):
-        runpy.run_module("lpwd.layers", run_name="__main__")
+        runpy.run_module("lpwd.listing", run_name="__main__")

@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from lpwd import claims, figures, tables
+from lpwd.draw import claims, figures, tables
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

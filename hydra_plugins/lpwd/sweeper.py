@@ -43,25 +43,25 @@ class StoreSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        from lpwd import sweeps
-        from lpwd.config import check
-        from lpwd.errors import ConfigError
-        from lpwd.runs import Store
+        from lpwd.config.check import check
+        from lpwd.config.errors import ConfigError
+        from lpwd.store.store import Store
+        from lpwd.sweep.grids import Expander, grids_of, unique
 
         check(self.config)
         if type(self.seeds) is not int or self.seeds < 0:
             raise ConfigError(f"hydra.sweeper.seeds={self.seeds} must be a whole number, 0 or more")
         loader = self.hydra_context.config_loader
-        expander = sweeps.Expander.of_sweep(loader, self.config, arguments)
+        expander = Expander.of_sweep(loader, self.config, arguments)
         swept = [o.get_key_element() for o in expander.arguments if o.is_sweep_override()]
         if "scale" in swept:
             raise ConfigError("scale: one sweep is of one scale; give each its own command")
-        store, grids = Store(self.config.scale.name), sweeps.grids_of(self.grids)
+        store, grids = Store(self.config.scale.name), grids_of(self.grids)
         plain = (job for grid in grids for job in expander.plain(grid, self.seeds))
-        returns = self._launch(store, expander, sweeps.unique(plain))
+        returns = self._launch(store, expander, unique(plain))
         results = store.collect()
         chosen = (job for grid in grids for job in expander.chosen(grid, results, self.seeds))
-        returns += self._launch(store, expander, sweeps.unique(chosen), first=len(returns))
+        returns += self._launch(store, expander, unique(chosen), first=len(returns))
         store.collect()
         return returns
 
@@ -69,7 +69,7 @@ class StoreSweeper(Sweeper):
         self, store: Any, expander: Any, jobs: Sequence[Any], first: int = 0
     ) -> list[JobReturn]:
         """Train what is not stored; ends when all of it is, here or elsewhere, or has failed."""
-        from lpwd.config import check
+        from lpwd.config.check import check
 
         if not jobs:
             return []
@@ -110,7 +110,7 @@ def _missing(store: Any, jobs: Sequence[Any]) -> list[Any]:
 
 def _free(store: Any, jobs: Sequence[Any]) -> list[Any]:
     """The jobs that nobody trains; while others train them all, wait: they may end, or die."""
-    from lpwd.claim import in_training
+    from lpwd.store.lock import in_training
 
     told = False
     while not (free := [job for job in jobs if not in_training(store.work(job.run))]):
@@ -129,7 +129,7 @@ def _tell(failed: Mapping[Any, str]) -> None:
 
 
 def _error_line(done: JobReturn) -> str:
-    from lpwd.errors import ConfigError
+    from lpwd.config.errors import ConfigError
 
     error = done._return_value  # the property of that name raises it
     line = " ".join(str(error).split())

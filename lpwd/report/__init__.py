@@ -16,9 +16,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from omegaconf import DictConfig
 
-from lpwd import paper, runs
+from lpwd.analysis import paper
 from lpwd.report import charts, stored, tabled, verdicts
-from lpwd.runs import Results
+from lpwd.store import store
+from lpwd.store.files import write_whole
+from lpwd.store.frames import Results
 
 DRAWINGS = ("report",)
 
@@ -29,7 +31,7 @@ def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list
     `results` are the runs of the main grid, `scale` is the scale's node of the config.
     """
     path = folder / f"{target}.html"
-    runs.write_whole(path, page(results, runs.load(scale.name), scale).encode())
+    write_whole(path, page(results, store.load(scale.name), scale).encode())
     return [path]
 
 

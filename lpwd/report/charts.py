@@ -20,10 +20,14 @@ import vl_convert
 from markupsafe import Markup
 from omegaconf import DictConfig
 
-from lpwd import figures, paper, stats
-from lpwd.figures.common import LOOKS, fresh_or_first, limits, short
+from lpwd.analysis import intervals, paper
+from lpwd.analysis.intervals import Interval
+from lpwd.analysis.protocols import fresh_or_first
+from lpwd.config.rates import number, rate_grid, strong_penalty
+from lpwd.draw import figures
+from lpwd.draw.words import LOOKS, limits, short
 from lpwd.report.verdicts import NO_CHOICE, PAPERS
-from lpwd.runs import Results
+from lpwd.store.frames import Results
 
 #: Colours of paper.mplstyle (Okabe and Ito), lines and markers: each alone tells methods apart.
 METHODS = {
@@ -292,7 +296,7 @@ def _cells(
     """Every cell of the grids of `columns`: value, text and hash; those without a run, too."""
     parts = []
     for column in columns:
-        grid = paper.rates(scale, column.optimizer)
+        grid = rate_grid(scale, column.optimizer)
         cells = pd.MultiIndex.from_product([grid.lrs, grid.rates], names=["lr", "rate"])
         keep = (runs[list(column._fields)] == list(column)).all(axis=1)
         found = runs[keep].set_index(["lr", "rate"])[[value, "status", "hash"]].reindex(cells)
@@ -441,8 +445,8 @@ def _zero_shot(frame: pd.DataFrame) -> Any:
 
 
 def _gains(frame: pd.DataFrame, scale: DictConfig) -> Any:
-    lr, _ = paper.strong_penalty(scale, "adam")
-    rates = sorted(paper.rates(scale, "adam").rates)
+    lr, _ = strong_penalty(scale, "adam")
+    rates = sorted(rate_grid(scale, "adam").rates)
     names = {0: "seed 0", 1: "fresh seeds"}
     points = frame.assign(kind=(frame["seed"] > 0).astype(int).map(names))
     points = points[["rate", "gain", "seed", "hash", "kind"]]
@@ -460,7 +464,7 @@ def _gains(frame: pd.DataFrame, scale: DictConfig) -> Any:
     zero = alt.Chart(_inline(pd.DataFrame({"gain": [0]}))).mark_rule().encode(y)
     intervals = _intervals(frame[frame["seed"] > 0], ["rate"], "gain", x, color)
     return alt.layer(zero, line, dots, *intervals).properties(
-        title=f"(b) PWD − RWD at η = {paper.number(lr)}", width=WIDTH, height=HEIGHT
+        title=f"(b) PWD − RWD at η = {number(lr)}", width=WIDTH, height=HEIGHT
     )
 
 
@@ -470,12 +474,12 @@ def _intervals(
     """A layer of the 95 % intervals of fresh seeds; none where there are too few seeds."""
     rows = []
     for key, part in fresh.groupby(by):
-        found = stats.interval(part[value].tolist())
+        found = intervals.interval(part[value].tolist())
         if found.known:
             rows.append({**dict(zip(by, key, strict=True)), **found._asdict(), "kind": INTERVAL})
     if not rows:
         return []
-    tooltip = [alt.Tooltip(f"{name}:Q", format=".4~g") for name in stats.Interval._fields]
+    tooltip = [alt.Tooltip(f"{name}:Q", format=".4~g") for name in Interval._fields]
     chart = alt.Chart(_inline(pd.DataFrame(rows))).mark_rule(strokeWidth=6, opacity=0.5)
     return [chart.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), color, tooltip=tooltip)]
 

@@ -12,8 +12,9 @@ from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from markupsafe import Markup
 
-from lpwd import paper
-from lpwd.runs import Results
+from lpwd.analysis import paper
+from lpwd.config.rates import number
+from lpwd.store.frames import Results
 
 #: What the runs' machines and packages are told by.
 VERSIONS = ["commit", "lpwd", "torch", "timm", "python", "device", "threads"]
@@ -68,7 +69,6 @@ def _library() -> Markup:
 
 def _shown(runs: pd.DataFrame, main: set[str]) -> pd.DataFrame:
     """The columns a reader looks for; accuracies in percent, with their protocol."""
-    number = paper.number
     return pd.DataFrame(
         {
             "data": runs["data"].map(paper.DATASETS).fillna(runs["data"]),

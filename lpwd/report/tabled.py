@@ -9,10 +9,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd import controls, paper, stats, tables
+from lpwd.analysis import controls, paper, protocols
+from lpwd.analysis.cells import TABLE3_METHODS
+from lpwd.config.rates import number, rate_grid
+from lpwd.draw import controls as drawn_controls
+from lpwd.draw import tables, words
+from lpwd.draw.formats import Layout
+from lpwd.draw.words import GAP, NONE
 from lpwd.report.verdicts import HELD_OUT, PAPERS
-from lpwd.runs import Results, only
-from lpwd.tables import GAP, NONE, Layout
+from lpwd.store.frames import Results, only
 
 #: The lines under a method, and columns, as the page names them: no number without its protocol.
 LINES = {
@@ -84,10 +89,10 @@ def tables_of(results: Results, every: Results, scale: DictConfig) -> list[Table
         layout = tables.layout(target, frame, scale)
         behind = [] if target == "table2" else _behind(target, frame, results, scale)
         header, rows = make(layout, behind)
-        merged = [paper.spans(row) for row in header]
+        merged = [words.spans(row) for row in header]
         made.append(Table(target, layout.name, layout.title, merged, rows, layout.notes[1:]))
-    parts = controls.layout(controls.data(every, scale), scale)
-    at_equal_rates = controls.series_layout(controls.series(every, scale), scale)
+    parts = drawn_controls.layout(controls.data(every, scale), scale)
+    at_equal_rates = drawn_controls.series_layout(controls.series(every, scale), scale)
     return [*made, _plain("controls", parts), _plain("controls-figure5", at_equal_rates)]
 
 
@@ -121,14 +126,14 @@ def _rows3(layout: Layout, behind: list[Behind]) -> Made:
     Columns that tell nothing are left out.
     """
     (heads,) = layout.header
-    own = 1 + len(tables.TABLE3_METHODS)
+    own = 1 + len(TABLE3_METHODS)
     columns = list(zip(*layout.body, strict=True))
     shown = [i for i in range(own, len(heads)) if heads[i] not in LINES or _telling(columns[i])]
     names = {**LINES, heads[own]: f"{heads[own]}, {PAPERS}"}
     rows = []
     for texts, opens in zip(layout.body, behind, strict=True):
         cells = [Cell(texts[i], opens if i == own else None) for i in shown]
-        rows.append(Row("main", heads[texts.index(tables.TICK)], "", cells))
+        rows.append(Row("main", heads[texts.index(words.TICK)], "", cells))
     return [[heads[0], *(names.get(heads[i], heads[i]) for i in shown)]], rows
 
 
@@ -161,21 +166,21 @@ def _cell(name: str, target: str, c: Any, results: Results, scale: DictConfig) -
     which = {**column._asdict(), "method": c.method}
     whole = results if c.runs >= c.expected else only(results, set())
     facts = [
-        (PAPERS, _chosen(tables.plus_minus(c.mean, c.std), c.lr, c.rate, c.hash)),
+        (PAPERS, _chosen(words.plus_minus(c.mean, c.std), c.lr, c.rate, c.hash)),
         (HELD_OUT, _held_out(c)),
-        (f"fresh seeds, {PAPERS}", _seeds(c, "seeds", stats.fresh_values(whole, **which))),
+        (f"fresh seeds, {PAPERS}", _seeds(c, "seeds", protocols.fresh_values(whole, **which))),
         (
             f"fresh seeds, {HELD_OUT}",
-            _seeds(c, "heldout_seeds", stats.fresh_held_out(whole, **which)),
+            _seeds(c, "heldout_seeds", protocols.fresh_held_out(whole, **which)),
         ),
-        (f"in the paper ({PAPERS})", tables.plus_minus(c.paper_mean, c.paper_std, "no such cell")),
+        (f"in the paper ({PAPERS})", words.plus_minus(c.paper_mean, c.paper_std, "no such cell")),
         ("runs stored", _stored(c, target, scale)),
     ]
-    runs = stats.grid(results, **which)
-    rates = paper.rates(scale, c.optimizer)
+    runs = protocols.grid(results, **which)
+    rates = rate_grid(scale, c.optimizer)
     lambdas = [math.nan] if c.method == "baseline" else sorted(rates.rates)
     grid = [
-        (paper.number(lr), [_run(runs, lr, rate, c.hash) for rate in lambdas])
+        (number(lr), [_run(runs, lr, rate, c.hash) for rate in lambdas])
         for lr in sorted(rates.lrs, reverse=True)
     ]
     return Behind(name, title, facts, [_rate(rate) for rate in lambdas], grid)
@@ -184,8 +189,8 @@ def _cell(name: str, target: str, c: Any, results: Results, scale: DictConfig) -
 def _chosen(value: str, lr: float, rate: float, name: str) -> str:
     if math.isnan(lr):
         return GAP
-    decay = "" if math.isnan(rate) else f", λ = {paper.number(rate)}"
-    return f"{value} at η = {paper.number(lr)}{decay}; run `{name}`"
+    decay = "" if math.isnan(rate) else f", λ = {number(rate)}"
+    return f"{value} at η = {number(lr)}{decay}; run `{name}`"
 
 
 def _held_out(c: Any) -> str:
@@ -204,11 +209,11 @@ def _seeds(c: Any, prefix: str, values: pd.Series) -> str:
         f"seed {seed}: {'diverged' if math.isnan(value) else f'{value:.2f}'}"
         for seed, value in values.items()
     )
-    return f"{tables.interval_text(c, prefix)} ({single})"
+    return f"{words.interval_text(c, prefix)} ({single})"
 
 
 def _stored(c: Any, target: str, scale: DictConfig) -> str:
-    text = tables.runs_text(c)
+    text = words.runs_text(c)
     if c.runs < c.expected:
         text += f"; the others are not trained yet: `{paper.fill_command(target, scale)}`"
     return text
@@ -227,4 +232,4 @@ def _run(runs: pd.DataFrame, lr: float, rate: float, chosen: str) -> Run:
 
 
 def _rate(rate: float) -> str:
-    return "no decay" if math.isnan(rate) else paper.number(rate)
+    return "no decay" if math.isnan(rate) else number(rate)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from lpwd import claims
-from lpwd.claims import measures, rule
-from lpwd.runs import Results
+from lpwd.analysis import claims
+from lpwd.analysis.claims import measures, rule
+from lpwd.draw import claims as drawn_claims
+from lpwd.store.frames import Results
 
 PAPERS = "the paper's protocol"
 HELD_OUT = "the held-out protocol"
@@ -173,6 +174,6 @@ def summary(results: Results, scale: DictConfig) -> Summary:
 
 
 def _verdict(row: Any, plain: Plain) -> Verdict:
-    texts = dict(zip([*claims.HEADER, "Verdict"], claims.texts(row), strict=True))
+    texts = dict(zip([*drawn_claims.HEADER, "Verdict"], drawn_claims.texts(row), strict=True))
     protocol = HELD_OUT if "held-out" in row.place else plain.protocol
     return Verdict(row.verdict, SIGNS[row.verdict], row.reason, protocol, texts)

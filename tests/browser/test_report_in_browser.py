@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import frames
 import pytest
+import simulated
 
-from lpwd import claims, figures, report, tables
-from lpwd.config import scale_config
-from lpwd.runs import Results
+from lpwd import report
+from lpwd.analysis import claims
+from lpwd.config.compose import scale_config
+from lpwd.draw import figures, tables, words
+from lpwd.store.frames import Results
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is lacking: make setup")
 from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
@@ -38,10 +40,10 @@ def results() -> Results:
     def keep(run: dict[str, Any]) -> bool:
         return run["seed"] == 0 or (run["lr_factor"] == 1 and run["rate_factor"] != 50)
 
-    return frames.make(
+    return simulated.make(
         MINI,
         seeds=3,
-        top1=lambda run: frames.top1_of(run) - run["seed"] % 2,
+        top1=lambda run: simulated.top1_of(run) - run["seed"] % 2,
         diverges=diverges,
         keep=keep,
     )
@@ -115,7 +117,7 @@ def test_it_opens_without_an_error_and_without_a_network(
 ) -> None:
     if not whole:
         page = tmp_path / "bare.html"
-        empty = frames.make(MINI, keep=lambda run: False)
+        empty = simulated.make(MINI, keep=lambda run: False)
         page.write_text(report.page(empty, empty, MINI))
     browser.get_log("browser"), browser.get_log("performance")  # what came before
     load(browser, page, size)
@@ -150,7 +152,7 @@ def test_on_a_phone_panels_stand_below_each_other(browser: Any, page: Path) -> N
 def test_the_whole_of_a_cell_opens_by_mouse_and_by_keyboard(desktop: Any, results: Results) -> None:
     c = next(tables.data("table1", results, MINI).itertuples(index=False))
     button = desktop.find_elements(By.CSS_SELECTOR, "#table1 td button")[0]
-    assert button.text == tables.plus_minus(c.mean, c.std)
+    assert button.text == words.plus_minus(c.mean, c.std)
     behind = one(desktop, f"#{button.get_attribute('popovertarget')}")
     for press in (lambda: button.click(), lambda: button.send_keys(Keys.ENTER)):
         assert not behind.is_displayed()

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lpwd.claim import newest_claim
+from lpwd.store.lock import newest_claim
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -57,7 +57,7 @@ def test_a_killed_worker_and_an_interrupted_sweep_change_no_number(tmp_path: Pat
 def test_several_runs_share_a_gpu(
     machine: dict, cluster: dict, takes: dict, device: str | None
 ) -> None:
-    from hydra_plugins.lpwd.cluster import RayLauncher
+    from hydra_plugins.lpwd.ray import RayLauncher
 
     launcher = RayLauncher(OmegaConf.create({"init": {}, "remote": {}}))
     machine = {"device": "auto", "threads": 2, "runs_per_gpu": 1, **machine}

@@ -1,0 +1,214 @@
+"""The paper's claims, each held against stored results by one rule.
+
+claims.draw("claims", results, scale, folder)   writes claims.csv and claims.md
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from lpwd.analysis import paper
+from lpwd.analysis.claims import measures
+from lpwd.analysis.claims.rule import Measured, decide
+from lpwd.store.frames import Results
+
+
+class Claim(NamedTuple):
+    """A claim, where the paper makes it, and how it is measured.
+
+    always: it speaks of every single case, whose name is `cases` · reported: the paper's own
+    effect, NaN where it prints no numbers.
+    """
+
+    place: str
+    text: str
+    measure: Callable[[Results, DictConfig], Measured]
+    unit: str
+    cases: str
+    always: bool = False
+    reported: float = math.nan
+
+
+def _reported_gain(table: str, method: str, other: str) -> float:
+    """The mean difference of two methods in the paper's own table."""
+    means = paper.reported(table).groupby("method")["mean"].mean()
+    return float(means[method] - means[other])
+
+
+def _table1(method: str, protocol: str) -> Claim:
+    name = paper.METHODS[method]
+    return Claim(
+        f"Table 1, Section 4.3; {protocol} protocol",
+        f"LPWD is better than {name} in all columns",
+        partial(measures.lpwd_over, method, protocol),
+        "points",
+        "columns",
+        always=True,
+        reported=_reported_gain("table1", "lpwd", method),
+    )
+
+
+PROTOCOLS = ("paper's", "held-out")
+
+
+def _ablation(protocol: str) -> list[Claim]:
+    place = f"Table 3, Section 4.6; {protocol} protocol"
+    pairs = ("rwd", "wd"), ("pwd", "rwd"), ("lpwd", "pwd")
+    rwd, pwd, lpwd = (_reported_gain("table3", *pair) for pair in pairs)
+    return [
+        Claim(
+            place,
+            "RWD is better than WD",
+            partial(measures.rwd_over_wd, protocol),
+            "points",
+            "comparisons",
+            reported=rwd,
+        ),
+        Claim(
+            place,
+            "WD < RWD < PWD < LPWD",
+            partial(measures.order, protocol),
+            "points a step",
+            "steps",
+            always=True,
+            reported=(rwd + pwd + lpwd) / 3,
+        ),
+        Claim(
+            place,
+            "Of the three steps from WD to LPWD, RWD contributes most",
+            partial(measures.rwd_most, protocol),
+            "points more than another",
+            "comparisons",
+            always=True,
+            reported=rwd - (pwd + lpwd) / 2,
+        ),
+    ]
+
+
+CLAIMS = [
+    *(_table1(method, p) for method in ("baseline", "l2", "wd") for p in PROTOCOLS),
+    *(claim for both in zip(*map(_ablation, PROTOCOLS), strict=True) for claim in both),
+    Claim(
+        "Figure 3b, Section 3.2",
+        f"PWD is better than RWD at large λ ({measures.LARGE_FACTOR} times the base and more)",
+        measures.pwd_over_rwd,
+        "points",
+        "λ",
+    ),
+    Claim(
+        "Figure 3b, Section 3.2",
+        "PWD gains more on RWD at large λ than at smaller ones",
+        measures.pwd_only_at_large,
+        "points",
+        "comparisons",
+    ),
+    Claim(
+        "Figure 2b, Section 4.1",
+        f"R_op of WD is low (its mean is below {measures.LOW_R_OP:g} %)",
+        measures.r_op_low,
+        f"points below {measures.LOW_R_OP:g} %",
+        "columns",
+    ),
+    Claim(
+        "Figure 2b, Section 4.1",
+        "R_op of WD constantly grows with η",
+        partial(measures.r_op_grows, "lr"),
+        "(Spearman's ρ)",
+        "steps of η",
+        always=True,
+    ),
+    Claim(
+        "Figure 2b, Section 4.1",
+        "R_op of WD constantly grows with λ",
+        partial(measures.r_op_grows, "rate"),
+        "(Spearman's ρ)",
+        "steps of λ",
+        always=True,
+    ),
+    Claim(
+        "Eq. 8, Section 3.1",
+        "RWD never opposes its purpose: R_op is exactly 0 (true by construction)",
+        measures.rwd_never_opposes,
+        "(1: R_op is 0, −1: it is not)",
+        "runs",
+        always=True,
+    ),
+    Claim(
+        "Figure 3a, Section 4.2",
+        "Accuracy constantly falls along the zero-shot decay of trained Baselines",
+        measures.zero_shot_falls,
+        "(−Spearman's ρ)",
+        "steps of 10 %",
+        always=True,
+    ),
+    Claim(
+        "Figure 4, Section 4.3",
+        "LPWD is better than WD at most η and λ where they differ",
+        measures.most_cells,
+        "% of these cells, beyond 50 %",
+        "columns",
+    ),
+    Claim(
+        "Abstract, Figure 4",
+        "LPWD is more robust to λ than WD: over all λ it loses less accuracy",
+        measures.robust,
+        "points",
+        "columns",
+    ),
+    Claim(
+        "Section 4, Section 4.4",
+        "LPWD's lead over WD is larger under the strongest penalty than at the best rates",
+        measures.lead_widens,
+        "points",
+        "columns",
+    ),
+    Claim(
+        "Figure 1, Section 4.4",
+        "Under the strongest penalty LPWD's training loss is always below WD's",
+        partial(measures.strong_penalty_gap, "train_loss", -1),
+        "nats",
+        "epochs",
+        always=True,
+    ),
+    Claim(
+        "Figure 1, Section 4.4",
+        "Under the strongest penalty LPWD's test top-1 is always above WD's",
+        partial(measures.strong_penalty_gap, "test_top1", 1),
+        "points",
+        "epochs",
+        always=True,
+    ),
+    Claim(
+        "Figure 5, Section 4.5",
+        "LPWD's lead over WD grows with the model",
+        measures.gain_grows,
+        "points a model",
+        "series",
+    ),
+]
+
+
+def data(results: Results, scale: DictConfig) -> pd.DataFrame:
+    """A row a claim: its verdict and all that it rests on."""
+    rows = []
+    for claim in CLAIMS:
+        measured = claim.measure(results, scale)
+        about = {"claim": claim.text, "place": claim.place, "always": claim.always}
+        decision = decide(measured, claim.always, claim.reported)._asdict()
+        rows.append(
+            {
+                **about,
+                **decision,
+                "case": claim.cases,
+                "unit": claim.unit,
+                "reported": claim.reported,
+                "note": measured.note,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,96 @@
+"""Wrong input is told in one line; anything else keeps its traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+
+from lpwd.decay.checks import did_you_mean
+
+
+class ConfigError(ValueError):
+    """Wrong input from the user: one line that names the key and the mend."""
+
+
+class CannotWrite(ConfigError):
+    """A folder that takes no more: full, read-only, or somebody else's."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell what the system says against writing `path` in one line, with the mend."""
+    try:
+        yield
+    except OSError as error:
+        fault = error.strerror or str(error)
+        raise CannotWrite(
+            f"cannot write {path}: {fault}; free room or allow writing there, or name another"
+            " folder with LPWD_RESULTS; the same command then goes on"
+        ) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Did memory run out? Python, torch, its kernels and the system each say so in other words."""
+    said = ("allocate memory", "bad_alloc", "out of memory", "failed to map segment")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
+
+
+@contextmanager
+def one_line_errors(known_keys: Iterable[str] = ()) -> Iterator[None]:
+    """End the process with one line, and status 2, on wrong input; 130 on Ctrl-C."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and leaves the telling to us
+    try:
+        yield
+    except (ConfigError, HydraException) as error:
+        print(f"error: {one_line(error, known_keys)}", file=sys.stderr)
+        sys.exit(2)
+    except PermissionError as error:
+        print(f"error: {_closed(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _closed(error: PermissionError) -> str:
+    where = error.filename or "a file"
+    folders = "LPWD_RESULTS, LPWD_DATA, LPWD_CACHE"
+    return f"no permission for {where}; allow it there, or name another folder ({folders})"
+
+
+def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
+    """The message of `error` in one line, with the nearest known name where one is meant."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}={name} is unknown{did_you_mean(name, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: write key=value, as in scale=smoke; to sweep, -m and a=1,2"
+    cause = error.__cause__
+    key = getattr(cause, "full_key", None)
+    if isinstance(error, ConfigCompositionException) and key:
+        fault = str(cause).splitlines()[0]
+        if "not in struct" not in fault:
+            return f"{key} takes no such value ({fault}); see the one in configs/"
+        if key in known_keys:  # of another optimizer, say
+            group = key.partition(".")[0]
+            return f"{key} is no key of the chosen {group}: leave it out, or choose another {group}"
+        return f"there is no config key {key}{did_you_mean(key, known_keys)}"
+    return " ".join(str(error).split())
+
+
+def reworded(function: Any, *args: Any) -> None:
+    try:
+        function(*args)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

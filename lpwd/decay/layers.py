@@ -1,0 +1,156 @@
+"""Which layer a parameter belongs to: its index i of n, shallow to deep (the i and n of Eq. 9).
+
+The paper says no more than "layer index". Four readings are offered; ``block`` is the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from lpwd.decay.checks import did_you_mean
+
+LAYERS = ("block", "module", "tensor")
+
+#: The ``layers`` argument: one of LAYERS, or groups of parameter names, shallow to deep.
+Layers = str | Sequence[Sequence[str]]
+
+
+def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
+    """Number the model's parameters by layer, in forward order: ``{name: i}`` with i in 1…n.
+
+    ``block``: timm's own fine layer groups (stem, blocks, head): n = 20 for ConvNeXt-T, 14 for
+    Swin-T. ``module``: every module with parameters of its own is a layer. ``tensor``: every
+    parameter is. A list of lists names the layers itself, shallow to deep, by parameter names or
+    their dotted prefixes, and must cover every parameter once.
+
+    A model that is not timm's (it has no ``group_matcher``) says nothing about its forward order:
+    its modules or parameters are then taken in the order of their registration, and ``block``
+    means ``module``.
+
+    Raises ValueError for an unknown name, or a list that misses a parameter, names one twice or
+    names one that the model lacks.
+    """
+    model = unwrap(model)
+    names = [name for name, _ in model.named_parameters()]
+    if not isinstance(layers, str):
+        return _by_list(names, layers)
+    if layers not in LAYERS:
+        raise ValueError(f"layers={layers!r} is unknown{did_you_mean(layers, LAYERS)}")
+    is_timm = hasattr(model, "group_matcher")
+    if layers == "block" and is_timm:
+        return _by_timm_group(model)
+    ordered = _first_use(model) if is_timm else names
+    if layers == "tensor":
+        return {name: i for i, name in enumerate(ordered, 1)}
+    owners = list(dict.fromkeys(name.rpartition(".")[0] for name in ordered))
+    return {name: owners.index(name.rpartition(".")[0]) + 1 for name in names}
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The user's own module inside ``torch.compile``'s and data-parallel wrappers."""
+    while True:
+        if hasattr(model, "_orig_mod"):
+            model = model._orig_mod  # pyright: ignore[reportAssignmentType]
+        elif isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def _by_list(names: Sequence[str], layers: Sequence[Sequence[str]]) -> dict[str, int]:
+    index: dict[str, int] = {}
+    if not _are_lists(layers):
+        raise ValueError(
+            f"layers={layers!r} must be one of {', '.join(LAYERS)}, or lists of parameter names"
+        )
+    for i, layer in enumerate(layers, 1):
+        if not layer:
+            raise ValueError(f"layers: layer {i} of {len(layers)} is empty; leave it out")
+        for wanted in [layer] if isinstance(layer, str) else layer:
+            prefix = wanted.rstrip(".") + "."
+            matches = [name for name in names if name == wanted or name.startswith(prefix)]
+            if not matches:
+                raise ValueError(
+                    f"layers: no parameter is named {wanted!r}{did_you_mean(wanted, names)}"
+                )
+            for name in matches:
+                if name in index:
+                    raise ValueError(f"layers: {name!r} stands in layers {index[name]} and {i}")
+                index[name] = i
+    missing = [name for name in names if name not in index]
+    if missing:
+        raise ValueError(
+            f"layers: {len(missing)} parameters stand in no layer, the first is {missing[0]!r};"
+            " list every parameter, or a dotted prefix of it, once"
+        )
+    return index
+
+
+def _are_lists(layers: Any) -> bool:
+    """A list whose items are names, or lists of them."""
+    if not isinstance(layers, Sequence):
+        return False
+    names = [[item] if isinstance(item, str) else item for item in layers]
+    return all(isinstance(of_one, Sequence) for of_one in names) and all(
+        isinstance(name, str) for of_one in names for name in of_one
+    )
+
+
+def _by_timm_group(model: Any) -> dict[str, int]:
+    from timm.models import group_parameters
+
+    groups: Any = group_parameters(model, model.group_matcher(coarse=False))
+    ordered = [groups[i] for i in sorted(groups)]
+    return {name: i for i, group in enumerate(ordered, 1) for name in group}
+
+
+class _ParameterUse(TorchFunctionMode):
+    """Notes the order in which parameters first take part in an operation."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        super().__init__()
+        self.names = names
+        self.order: dict[str, None] = {}
+
+    def _note(self, value: Any) -> None:
+        if isinstance(value, Tensor):
+            if id(value) in self.names:
+                self.order.setdefault(self.names[id(value)])
+        elif isinstance(value, tuple | list):
+            for item in value:
+                self._note(item)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self._note(args)
+        self._note(list(kwargs.values()))
+        return func(*args, **kwargs)
+
+
+def _first_use(model: Any) -> list[str]:
+    """A timm model's parameter names in the order in which its forward pass uses them.
+
+    Registration order is another: ConvNeXt registers a block's ``gamma`` first and uses it last.
+    The pass runs on the meta device: shapes only, nothing is computed and nothing changes.
+    """
+    # In float32, whatever the model's own precision: the images have it, too.
+    state = {
+        name: torch.empty_like(
+            tensor, device="meta", dtype=torch.float32 if tensor.is_floating_point() else None
+        )
+        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+    }
+    parameters = [name for name, _ in model.named_parameters()]
+    use = _ParameterUse({id(state[name]): name for name in parameters})
+    channels, *size = model.default_cfg["input_size"]
+    size = getattr(getattr(model, "patch_embed", None), "img_size", None) or size
+    images = torch.empty(2, channels, *size, device="meta", dtype=torch.float32)
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"), use:
+        torch.func.functional_call(model, state, (images,))
+    unused = [name for name in parameters if name not in use.order]
+    return [*use.order, *unused]

@@ -1,0 +1,144 @@
+"""R_op, the rate of opposing penalties, measured while a model trains (Eqs. 10 and 11).
+
+A penalty P opposes its purpose where the weight is larger in magnitude with it than without:
+(θ̂ − P)² > θ̂². After the step the weight *is* θ̂ − P, so θ̂ = weight + P: nothing of the optimizer
+need be known. Read so, Eq. 10 holds for each method with P the decay term as it was applied:
+ηλ_iθ_t for wd and pwd, ηλ_i(θ_t − ηU) for rwd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lpwd.decay.weight_decay import DecayedGroup, WeightDecay
+
+
+class Opposing(NamedTuple):
+    """R_op, 0 to 1; NaN where nothing was decayed. The lists run over layers, shallow to deep."""
+
+    share: float  # opposing weights ÷ weights with P ≠ 0
+    size: float  # Σ|P_o| ÷ Σ|P|
+    layer_share: list[float]
+    layer_size: list[float]
+
+
+class OpposingRate:
+    """Measure R_op of a `WeightDecay` (wd, rwd, pwd or lpwd) on every `every`-th step.
+
+        opposing = lpwd.OpposingRate(decay, every=10)
+        ...  # train
+        opposing.compute().share
+
+    A measured step costs a copy of the decayed weights and a few passes over them; sums stay on
+    the device until `compute`. Raises ValueError for baseline and l2, which decay no weights.
+    """
+
+    def __init__(self, decay: WeightDecay, every: int = 1) -> None:
+        if decay.moment in (None, "in the gradient"):
+            raise ValueError(f"{decay.method} has no decay term; R_op is for wd, rwd, pwd and lpwd")
+        if every < 1:
+            raise ValueError(f"every={every!r} must be at least 1")
+        if decay._observer is not None:
+            raise ValueError("this WeightDecay has an OpposingRate already; call its remove()")
+        self.decay = decay
+        self.every = every
+        self._step = 0
+        self._penalties: list[tuple[DecayedGroup, Sequence[Tensor]]] = []
+        self.reset()
+        decay._observer = self._on_decay
+        # Registered after the decay's own hook: the step and its decay are complete then.
+        self._hook = decay.optimizer.register_step_post_hook(self._after_step)
+
+    def compute(self) -> Opposing:
+        """R_op over the measured steps since `reset`; waits for the device."""
+        if self._sums is None:
+            nan = [float("nan")] * self.decay.layer_count
+            return Opposing(float("nan"), float("nan"), nan, nan)
+        marked, decayed, marked_size, size = self._sums.cpu()
+        return Opposing(
+            float(marked.sum() / decayed.sum()),
+            float(marked_size.sum() / size.sum()),
+            (marked / decayed).tolist(),
+            (marked_size / size).tolist(),
+        )
+
+    def reset(self) -> None:
+        """Forget what was measured; which steps are measured goes on as before."""
+        # [4, n] in float64: opposing weights, decayed weights, Σ|P_o|, Σ|P| of each layer.
+        self._sums: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold; of a step under way, pwd's penalties are left out."""
+        sums = None if self._sums is None else self._sums.clone()
+        return {"step": self._step, "sums": sums}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._step, sums = state["step"], state["sums"]
+        self._sums = None if sums is None else sums.clone()
+
+    def remove(self) -> None:
+        """Detach from the decay; what was measured stays."""
+        self._hook.remove()
+        self.decay._observer = None
+
+    def _on_decay(self, group: DecayedGroup, rates: Sequence[Any]) -> None:
+        if self._step % self.every == 0:
+            self._penalties.append((group, torch._foreach_mul(group.params, rates)))
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._step += 1
+        for group, penalties in self._penalties:
+            sums = _sums(group.params, penalties)
+            if self._sums is None:
+                self._sums = sums.new_zeros(4, self.decay.layer_count)
+            # A skipped step (overflow) had no update that its penalties could oppose.
+            sums = sums * self.decay._done()
+            self._sums = self._sums.to(sums.device).index_add_(1, group.layers_on_device, sums)
+        self._penalties = []
+
+
+#: Small tensors are measured together, up to so many weights: what a processor's cache holds.
+TOGETHER = 2**17
+
+
+def _sums(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+    """Opposing weights, decayed weights, Σ|P_o| and Σ|P| of each tensor: [4, tensors]."""
+    parts, start, size = [], 0, 0
+    for end, weight in enumerate(weights):
+        if size and size + weight.numel() > TOGETHER:
+            parts.append(_sums_together(weights[start:end], penalties[start:end]))
+            start, size = end, 0
+        size += weight.numel()
+    parts.append(_sums_together(weights[start:], penalties[start:]))
+    return torch.cat(parts, dim=1)
+
+
+def _sums_together(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+    """`_sums` by passes over one long vector: tensor by tensor would take many more."""
+    weight, penalty = _flat(weights, weights), _flat(penalties, weights)
+    # Eq. 10 with θ̂ = weight + P, simplified: P(2·weight + P) < 0. Taken by signs it holds to the
+    # last bit, where squares and sums of small weights would be rounded away.
+    opposing = (penalty.sign() * (penalty + 2 * weight)) < 0
+    size = penalty.abs()
+    counts = [p.numel() for p in weights]
+    columns = (opposing, size != 0, size * opposing, size)
+    sums = [torch.stack([part.sum() for part in column.split(counts)]) for column in columns]
+    return torch.stack([of_tensors.double() for of_tensors in sums])
+
+
+def _flat(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> Tensor:
+    """All values in one vector, a tensor of channels_last as it lies in memory: without a copy."""
+    pairs = zip(tensors, like, strict=True)
+    return torch.cat(
+        [t.permute(0, 2, 3, 1).flatten() if _is_channels_last(p) else t.flatten() for t, p in pairs]
+    )
+
+
+def _is_channels_last(t: Tensor) -> bool:
+    return t.ndim == 4 and t.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,24 @@
+"""TODO lpwd.decay.rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+#: method: (moment, default profile)
+METHODS: dict[str, tuple[str | None, str]] = {
+    "baseline": (None, "uniform"),
+    "l2": ("in the gradient", "uniform"),  # g ← g + λθ
+    "wd": ("before the update", "uniform"),  # Eq. 1
+    "rwd": ("after the update", "uniform"),  # Eq. 7
+    "pwd": ("before the forward pass", "uniform"),  # Algorithm 2
+    "lpwd": ("before the forward pass", "linear"),  # Algorithm 3
+}
+
+#: profile: λ_i/λ for layer i of n, shallow to deep. Linear is Eq. 9 with the maximum 2λ.
+PROFILES: dict[str, Callable[[int, int], float]] = {
+    "uniform": lambda i, n: 1.0,
+    "linear": lambda i, n: 2 * i / n,
+    "reversed": lambda i, n: 2 * (n + 1 - i) / n,
+}
+
+NORMALIZE = ("none", "mean", "params")

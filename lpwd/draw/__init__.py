@@ -1,0 +1,1 @@
+"""From frames to files: tables, figures, verdicts and pages."""

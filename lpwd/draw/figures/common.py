@@ -1,0 +1,150 @@
+"""What the figures share: looks of methods and models, curves with bands, heatmaps of raw cells."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Circle, Rectangle
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
+from omegaconf import DictConfig
+
+from lpwd.analysis import paper
+from lpwd.analysis.protocols import fresh_or_first
+from lpwd.config.rates import RateGrid, number
+from lpwd.draw.words import Look
+
+SERIES_LOOKS: list[Look] = [
+    {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+    {"color": "#E69F00", "linestyle": "--", "marker": "s"},
+    {"color": "#009E73", "linestyle": ":", "marker": "^"},
+]
+
+
+def new_figure(
+    width: float, height: float, title: str, scale: DictConfig, *datasets: str
+) -> Figure:
+    """An empty figure (inches) whose title says what it shows and at which scale.
+
+    The datasets are those that it shows: the scale's last, if none is named.
+    """
+    figure = Figure(figsize=(width, height))
+    note = paper.scale_note(scale, *(datasets or scale.grid.datasets[-1:]))
+    characters = int(14 * width)
+    figure.suptitle(f"{textwrap.fill(title, characters)}\n{textwrap.fill(note, characters)}")
+    return figure
+
+
+def note_gap(ax: Axes, target: str, scale: DictConfig) -> None:
+    """Say in an empty panel which command fills it."""
+    text = f"no runs stored\n{paper.fill_command(target, scale)}"
+    ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, color="0.4")
+
+
+def curve(ax: Axes, frame: pd.DataFrame, x: str, y: str, label: str, look: Look) -> None:
+    """The mean over seeds of y by x, and a band from the least to the largest seed.
+
+    A run that diverged ends its curve with a cross.
+    """
+    by_x = fresh_or_first(frame).groupby(x)[y]
+    mean = by_x.mean().dropna()
+    if mean.empty:
+        return
+    seeds = fresh_or_first(frame)["seed"].nunique()
+    label = f"{label}: mean and range of {seeds} seeds" if seeds > 1 else label
+    every = max(1, len(mean) // 10)
+    ax.plot(mean.index, mean, label=label, markevery=every, **look)
+    if seeds > 1:
+        low, high = by_x.min().loc[mean.index], by_x.max().loc[mean.index]
+        ax.fill_between(mean.index, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    if by_x.mean().isna().any():
+        ax.plot(mean.index[-1], mean.iloc[-1], "x", color="black", markersize=7, zorder=5)
+
+
+def panel_width(scale: DictConfig) -> float:
+    """Inches for a heatmap with its labels: as wide as its cells, and room for the title."""
+    return max(2.1, 0.7 + 0.27 * len(scale.grid.rate_factors))
+
+
+def whole_ticks(axis: Axis) -> None:
+    """Whole numbers only, for epochs."""
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def legend_below(ax: Axes, columns: int, handles: Sequence[Artist] | None = None) -> None:
+    """A legend under the axes and their labels, where it hides nothing."""
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    style = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5}
+    ax.legend(handles=handles, ncols=columns, **style)
+
+
+def log_ticks(axis: Axis) -> None:
+    """1, 2, 5, 10 … in plain digits on a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_locator(NullLocator())
+
+
+# -- heatmaps --------------------------------------------------------------------------------------
+
+
+def matrix(frame: pd.DataFrame, value: str, rates: RateGrid) -> pd.DataFrame:
+    """The grid's cells: η down (largest on top), λ to the right (smallest left); NaN where none."""
+    table = frame.pivot_table(value, "lr", "rate", aggfunc="first", dropna=False)
+    return table.reindex(index=sorted(rates.lrs, reverse=True), columns=sorted(rates.rates))
+
+
+def heatmap(
+    ax: Axes,
+    values: pd.DataFrame,
+    norm: Normalize,
+    diverged: pd.DataFrame,
+    text: Callable[[float], str],
+    cmap: str = "cividis",
+    circled: bool = True,
+) -> None:
+    """Raw cells with their numbers; the largest circled, diverged ones hatched, missing ones bare.
+
+    `diverged` is a matrix of the same shape, true where a run diverged.
+    """
+    cells, lost = values.to_numpy(float), diverged.to_numpy(bool)
+    image = ax.imshow(cells, norm=norm, cmap=cmap, aspect="equal")
+    for (row, column), value in np.ndenumerate(cells):
+        if lost[row, column]:
+            box = Rectangle((column - 0.5, row - 0.5), 1, 1, hatch="/////")
+            ax.add_patch(box)
+            box.set(facecolor="white", edgecolor="0.7", linewidth=0)
+        elif np.isfinite(value):
+            shade = "white" if _is_dark(image, value) else "black"
+            ax.text(column, row, text(value), ha="center", va="center", color=shade, fontsize=5.5)
+    if circled and np.isfinite(cells).any():
+        row, column = np.unravel_index(np.nanargmax(cells), cells.shape)
+        ax.add_patch(
+            Circle((float(column), float(row)), 0.47, fill=False, edgecolor="black", linewidth=1.4)
+        )
+    ax.set_xticks(
+        range(values.shape[1]),
+        _rate_labels(values.columns),
+        rotation=90,
+    )
+    ax.set_yticks(range(values.shape[0]), _rate_labels(values.index))
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+
+
+def _rate_labels(rates: pd.Index) -> list[str]:
+    return [number(float(rate)) for rate in rates]
+
+
+def _is_dark(image: AxesImage, value: float) -> bool:
+    red, green, blue, _ = np.ravel(image.to_rgba(np.array([value])))
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5

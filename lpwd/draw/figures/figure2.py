@@ -1,0 +1,127 @@
+"""Figure 2: the opposing penalty rate R_op of WD, (a) while training, (b) over all rates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from omegaconf import DictConfig
+
+from lpwd.analysis import paper
+from lpwd.config.rates import RateGrid, number, rate_grid
+from lpwd.draw.figures.common import (
+    SERIES_LOOKS,
+    heatmap,
+    legend_below,
+    log_ticks,
+    matrix,
+    new_figure,
+    note_gap,
+    panel_width,
+    whole_ticks,
+)
+from lpwd.draw.words import short
+from lpwd.store.frames import Results
+
+ABOUT = ["data", "model", "optimizer", "method", "lr", "rate", "hash", "status"]
+R_OP = ["r_op_share", "r_op_size"]
+
+
+def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
+    """figure2a: an epoch a row; figure2b: a run a row, its means. R_op from 0 to 1, WD, seed 0.
+
+    r_op_share counts weights (what is drawn), r_op_size adds up the penalties' magnitudes.
+    """
+    runs = results.runs
+    keep = (runs["method"] == "wd") & (runs["seed"] == 0) & (runs["profile"] == "uniform")
+    keep &= (runs["data"] == scale.grid.datasets[-1]) & runs["model"].isin(list(scale.grid.models))
+    runs = runs[keep]
+    epochs = results.epochs[["hash", "epoch", *R_OP]]
+    return {
+        "figure2a": runs[ABOUT].merge(epochs, on="hash"),
+        "figure2b": runs[[*ABOUT, *R_OP]].reset_index(drop=True),
+    }
+
+
+def expected(scale: DictConfig) -> int:
+    """How many seed-0 runs the figure needs."""
+    cells = len(scale.grid.lr_factors) * len(scale.grid.rate_factors)
+    return cells * len(paper.figure_columns(scale))
+
+
+def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
+    """A column for each model and optimizer; above (a), below (b)."""
+    columns = paper.figure_columns(scale)
+    means = frames["figure2b"]
+    title = "Opposing penalty rate R$_{op}$ of WD: share of decayed weights, %; largest circled"
+    height = 3.8 + 0.34 * len(scale.grid.lr_factors)
+    figure = new_figure(panel_width(scale) * len(columns), height, title, scale)
+    curves, cells = figure.subplots(2, len(columns), squeeze=False)
+    positive = (
+        100 * means.loc[(means["r_op_share"] > 0) & (means["status"] == "done"), "r_op_share"]
+    )
+    norm = LogNorm(positive.min(), positive.max()) if len(positive) > 1 else LogNorm(0.01, 1)
+    for index, column in enumerate(columns):
+        name = ", ".join(paper.column_names(column)[1:])
+        if index:
+            curves[index].sharey(curves[0])
+            curves[index].tick_params(labelleft=False)
+        _curves(curves[index], _of(frames["figure2a"], column), scale, column)
+        curves[index].set_title(f"(a) {name}")
+        _cells(cells[index], _of(means, column), norm, rate_grid(scale, column.optimizer))
+        cells[index].set_title(f"(b) {name}")
+        cells[index].set_xlabel("λ")
+        if means.empty:
+            note_gap(curves[index], "figure2", scale)
+    curves[0].set_ylabel("R$_{op}$ (%)")
+    cells[0].set_ylabel("η")
+    bar = figure.colorbar(
+        ScalarMappable(norm), ax=list(cells), label="mean R$_{op}$ (%)", shrink=0.8
+    )
+    log_ticks(bar.ax.yaxis)
+    return figure
+
+
+def _of(frame: pd.DataFrame, column: paper.Column) -> pd.DataFrame:
+    keep = (frame["model"] == column.model) & (frame["optimizer"] == column.optimizer)
+    return frame[keep]
+
+
+def _curves(ax: Axes, epochs: pd.DataFrame, scale: DictConfig, column: paper.Column) -> None:
+    """R_op by epoch for the largest and middle η, and the largest, middle and smallest λ."""
+    rates = rate_grid(scale, column.optimizer)
+    lrs, lambdas = sorted(rates.lrs), sorted(rates.rates)
+    shown_lrs: dict[float, Any] = dict(
+        zip([lrs[-1], lrs[(len(lrs) - 1) // 2]], ["-", "--"], strict=True)
+    )
+    shown = [lambdas[-1], lambdas[(len(lambdas) - 1) // 2], lambdas[0]]
+    for rate, look in zip(shown, SERIES_LOOKS, strict=True):
+        for lr, line in shown_lrs.items():
+            run = epochs[(epochs["lr"] == lr) & (epochs["rate"] == rate)]
+            every = max(1, len(run) // 8)
+            style = {**look, "linestyle": line}
+            ax.plot(run["epoch"], 100 * run["r_op_share"], markevery=every, **style)
+    ax.set_yscale("log")
+    log_ticks(ax.yaxis)
+    ax.set_xlabel("epoch")
+    whole_ticks(ax.xaxis)
+    handles = [
+        Line2D([], [], **{**look, "linestyle": "", "label": f"λ={number(rate)}"})
+        for rate, look in zip(shown, SERIES_LOOKS, strict=True)
+    ]
+    handles += [
+        Line2D([], [], color="black", linestyle=line, label=f"η={number(lr)}")
+        for lr, line in shown_lrs.items()
+    ]
+    legend_below(ax, 2, handles)
+
+
+def _cells(ax: Axes, runs: pd.DataFrame, norm: LogNorm, rates: RateGrid) -> None:
+    diverged = matrix(runs.assign(it=runs["status"] == "diverged"), "it", rates).eq(True)
+    values = 100 * matrix(runs, "r_op_share", rates).mask(diverged)
+    heatmap(ax, values, norm, diverged, short)

@@ -1,0 +1,112 @@
+"""Figure 4: test top-1 of WD and LPWD at every η and λ, and their difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import CenteredNorm, Normalize
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from lpwd.analysis import paper
+from lpwd.config.rates import RateGrid, rate_grid
+from lpwd.draw.figures.common import heatmap, matrix, new_figure, note_gap, panel_width
+from lpwd.draw.words import LOOKS, limits
+from lpwd.store.frames import Results
+
+DIVERGING = "PuOr"
+
+
+def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
+    """A run a row: last dataset, all models and optimizers, WD and LPWD, seed 0."""
+    runs = results.runs
+    keep = runs["method"].isin(list(LOOKS)) & (runs["seed"] == 0)
+    keep &= runs["profile"] == runs["method"].map({"wd": "uniform", "lpwd": "linear"})
+    keep &= (runs["data"] == scale.grid.datasets[-1]) & runs["model"].isin(list(scale.grid.models))
+    about = ["data", "model", "optimizer", "method", "lr", "rate", "hash", "status"]
+    return {"figure4": runs.loc[keep, [*about, "best_mean", "best_std", "heldout_mean"]]}
+
+
+def expected(scale: DictConfig) -> int:
+    """How many seed-0 runs the figure needs."""
+    cells = len(scale.grid.lr_factors) * len(scale.grid.rate_factors)
+    return len(LOOKS) * cells * len(paper.figure_columns(scale))
+
+
+def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
+    """A column for each model and optimizer; rows WD, LPWD, LPWD − WD."""
+    frame = frames["figure4"]
+    columns = paper.figure_columns(scale)
+    title = "Test top-1 (%) of WD and LPWD at every η and λ, the best circled"
+    figure = new_figure(
+        panel_width(scale) * len(columns), 1.9 + 0.9 * len(scale.grid.lr_factors), title, scale
+    )
+    axes = figure.subplots(3, len(columns), squeeze=False)
+    cells = []
+    for column in columns:
+        keep = (frame["model"] == column.model) & (frame["optimizer"] == column.optimizer)
+        cells.append(_matrices(frame[keep], rate_grid(scale, column.optimizer)))
+    norm = Normalize(*limits([value for values, _ in cells for value in values.values()]))
+    for column, (values, diverged), of_column in zip(columns, cells, axes.T, strict=True):
+        for ax, method in zip(of_column, values, strict=False):
+            heatmap(ax, values[method], norm, diverged[method], lambda v: f"{v:.1f}")
+            ax.set_title(f"{paper.METHODS[method]}, {', '.join(paper.column_names(column)[1:])}")
+            ax.set_xticklabels([])
+            if values[method].isna().all(axis=None) and not diverged[method].any(axis=None):
+                note_gap(ax, "figure4", scale)
+    figure.colorbar(
+        ScalarMappable(norm),
+        ax=list(axes[:2].flat),
+        label="test top-1 (%)",
+        aspect=30,
+        shrink=0.9,
+        extend="min",
+    )
+    _plot_differences(figure, axes[2], cells)
+    for row in axes:
+        row[0].set_ylabel("η")
+    for ax in axes[2]:
+        ax.set_xlabel("λ")
+    return figure
+
+
+def _matrices(
+    runs: pd.DataFrame, rates: RateGrid
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """{method: accuracies} and {method: which diverged}."""
+    values, diverged = {}, {}
+    for method in LOOKS:
+        of_method = runs[runs["method"] == method]
+        lost = of_method.assign(it=of_method["status"] == "diverged")
+        diverged[method] = matrix(lost, "it", rates).eq(True)
+        values[method] = matrix(of_method, "best_mean", rates)
+    return values, diverged
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _plot_differences(
+    figure: Figure,
+    axes: Sequence[Axes],
+    cells: Sequence[tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]],
+) -> None:
+    differences = [values["lpwd"] - values["wd"] for values, _ in cells]
+    reach = -limits([-difference.abs() for difference in differences])[0]
+    norm = CenteredNorm(0, reach)
+    for ax, difference, (_, diverged) in zip(axes, differences, cells, strict=True):
+        either = diverged["wd"] | diverged["lpwd"]
+        heatmap(ax, difference, norm, either, _signed, cmap=DIVERGING, circled=False)
+        ax.set_title("LPWD − WD")
+    figure.colorbar(
+        ScalarMappable(norm, DIVERGING),
+        ax=list(axes),
+        label="points",
+        aspect=15,
+        shrink=0.9,
+        extend="both",
+    )

@@ -1,0 +1,98 @@
+"""Figure 5: WD against LPWD over the model series, at the rates of its smallest model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from omegaconf import DictConfig
+
+from lpwd.analysis import intervals, paper, protocols
+from lpwd.config.rates import number
+from lpwd.draw.figures.common import legend_below, new_figure, note_gap
+from lpwd.draw.words import LOOKS, Look
+from lpwd.store import summary
+from lpwd.store.frames import Results
+
+FRESH: dict[str, Any] = {"marker": "D", "markerfacecolor": "white", "linestyle": "", "zorder": 4}
+
+
+def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
+    """A run a row: last dataset, Adam, WD and LPWD at the η and λ chosen for the first model."""
+    first = {"data": scale.grid.datasets[-1], "model": scale.grid.series[0], "optimizer": "adam"}
+    about = ["data", "model", "optimizer", "method", "lr", "rate", "seed", "hash", "status"]
+    parts = [results.runs.iloc[:0]]
+    for method in LOOKS:
+        best = protocols.chosen(results, **first, method=method)
+        if best is None:
+            continue
+        for model in scale.grid.series:
+            like = pd.concat([best.drop("model"), pd.Series({"model": model})])
+            at_rates = protocols.grid(results, **{**first, "model": model, "method": method})
+            at_rates = at_rates[(at_rates["lr"] == best["lr"]) & (at_rates["rate"] == best["rate"])]
+            parts += [at_rates, protocols.fresh(results, like)]
+    return {"figure5": pd.concat(parts)[[*about, "best_mean", "best_std", "heldout_mean"]]}
+
+
+def expected(scale: DictConfig) -> int:
+    """How many seed-0 runs the figure needs."""
+    return len(LOOKS) * len(scale.grid.series)
+
+
+def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
+    """The paper's statistic of seed 0 with its std as a band; fresh seeds with their interval."""
+    frame = frames["figure5"]
+    figure = new_figure(6, 3.6, "WD and LPWD over the ConvNeXt series", scale)
+    ax = figure.subplots()
+    series = list(scale.grid.series)
+    for offset, (method, look) in zip((-0.06, 0.06), LOOKS.items(), strict=True):
+        runs = frame[frame["method"] == method]
+        _plot_first(ax, runs[runs["seed"] == 0], series, _label(method, runs), look)
+        _plot_fresh(ax, runs[runs["seed"] > 0], series, offset, look)
+    ax.set_xlim(-0.4, len(series) - 0.6)
+    ax.set_xticks(range(len(series)), [model.partition("_")[2] for model in series])
+    ax.set_xlabel(f"model: {paper.FAMILIES.get(paper.family(series[0]))}")
+    ax.set_ylabel("test top-1 (%)")
+    if frame.empty:
+        note_gap(ax, "figure5", scale)
+    else:
+        handles, _ = ax.get_legend_handles_labels()
+        if summary.best_k(scale.epochs) > 1:
+            handles.append(Patch(color="0.8", label=_band(scale)))
+        if (frame["seed"] > 0).any():
+            handles.append(Line2D([], [], **FRESH, color="0.4", label="fresh seeds, 95 % interval"))
+        legend_below(ax, 2, handles)
+    return figure
+
+
+def _plot_first(ax: Axes, runs: pd.DataFrame, series: list[str], label: str, look: Look) -> None:
+    """Seed 0, as the paper draws it: the mean of the best epochs, their std as a band."""
+    runs = runs.set_index("model").reindex(series)
+    x, mean, std = range(len(series)), runs["best_mean"], runs["best_std"]
+    ax.plot(x, mean, label=label, **look)
+    ax.fill_between(x, mean - std, mean + std, color=look["color"], alpha=0.25, linewidth=0)
+
+
+def _plot_fresh(ax: Axes, runs: pd.DataFrame, series: list[str], offset: float, look: Look) -> None:
+    """Fresh seeds beside it: their mean, and its interval where there are enough."""
+    for place, model in enumerate(series):
+        values = runs.loc[runs["model"] == model, "best_mean"].tolist()
+        mean, low, high, n = intervals.interval(values)
+        if n:
+            error = [[mean - low], [high - mean]]
+            ax.errorbar(place + offset, mean, error, color=look["color"], capsize=3, **FRESH)
+
+
+def _band(scale: DictConfig) -> str:
+    return f"std of the best {summary.best_k(scale.epochs)} of {scale.epochs} epochs (seed 0)"
+
+
+def _label(method: str, runs: pd.DataFrame) -> str:
+    if runs.empty:
+        return paper.METHODS[method]
+    lr, rate = runs["lr"].iloc[0], runs["rate"].iloc[0]
+    return f"{paper.METHODS[method]} (η = {number(lr)}, λ = {number(rate)})"

@@ -1,0 +1,104 @@
+"""TODO lpwd.draw.words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lpwd.analysis.cells import interval_in
+from lpwd.analysis.intervals import Interval
+
+
+def spans(texts: list[str]) -> list[tuple[str, int]]:
+    """Equal neighbours merged: text and how many columns it spans."""
+    return [(text, len(list(run))) for text, run in groupby(texts)]
+
+
+GAP, NONE = "—", "–"  # runs are missing | the paper has no such cell
+TICK = "✓"
+
+
+def plus_minus(mean: float, std: float, missing: str = GAP) -> str:
+    """mean ± std; the std of a single epoch is none."""
+    if math.isnan(mean):
+        return missing
+    return f"{mean:.2f} ± {std:.2f}" if std else f"{mean:.2f}"
+
+
+def runs_text(c: Any) -> str:
+    """How many runs a cell rests on, as in 34 of 35 (1 diverged) + 5 seeds."""
+    text = f"{c.runs} of {c.expected}{_diverged(c.diverged)}"
+    seeds = c.seeds_n + c.seeds_diverged
+    plural = "seed" if seeds == 1 else "seeds"
+    return f"{text} + {seeds} {plural}{_diverged(c.seeds_diverged)}" if seeds else text
+
+
+def _diverged(count: int) -> str:
+    return f" ({count} diverged)" if count else ""
+
+
+def interval_text(c: Any, prefix: str) -> str:
+    """Mean and 95 % interval of fresh seeds; `prefix`: seeds or heldout_seeds."""
+    n, mean, low, high = (getattr(c, f"{prefix}_{end}") for end in ("n", "mean", "low", "high"))
+    if not n:
+        return GAP
+    span = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{mean:.2f}{span}" + f", n={n}" * (n != c.seeds_n)
+
+
+def over_wd_text(c: Any, prefix: str) -> str:
+    """Mean and 95 % interval of the difference from WD; `prefix`: over_wd or heldout_over_wd."""
+    if c.method == "wd":
+        return NONE
+    return signed_span(interval_in(c, prefix))
+
+
+def signed(value: float) -> str:
+    return GAP if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
+
+
+def signed_span(found: Interval) -> str:
+    """A difference and its interval; without one, how many seeds there are."""
+    if found.known:
+        return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+    return signed(found.mean) + f", n={found.n}" * (found.n > 0)
+
+
+#: Colour (Okabe and Ito), line and marker: each alone tells them apart. WD's hollow squares and
+#: dashes lie on top, so that both are seen where curves coincide.
+Look = dict[str, Any]
+LOOKS: dict[str, Look] = {
+    "wd": {
+        **{"color": "#D55E00", "linestyle": "--", "zorder": 3},
+        **{"marker": "s", "markerfacecolor": "none", "markersize": 6},
+    },
+    "lpwd": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+}
+
+
+def short(value: float) -> str:
+    """A positive number of at most five characters, for a cell: 8.4, 0.15, 0.046, 3e-4."""
+    if value >= 0.1:
+        return f"{value:#.2g}".rstrip(".")
+    if value >= 0.001:
+        return f"{value:.3f}"
+    return f"{value:.0e}".replace("e-0", "e-")
+
+
+def limits(frames: Sequence[pd.DataFrame]) -> tuple[float, float]:
+    """Where colours begin and end: the 10th percentile and the largest of some matrices' values.
+
+    So a few collapsed runs do not take all the contrast; the colour bar's arrow says that lower
+    values have its first colour. 0 and 1 if there is nothing.
+    """
+    values = np.concatenate([frame.to_numpy(float).ravel() for frame in frames])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(np.quantile(values, 0.1)), float(values.max())
+    return (low, high) if low < high else (low - 0.5, high + 0.5)

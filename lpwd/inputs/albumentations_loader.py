@@ -1,0 +1,93 @@
+"""TODO lpwd.inputs.albumentations_loader."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from lpwd.config.errors import ConfigError
+from lpwd.inputs.augment import Transform, _albumentations
+from lpwd.inputs.images import Images
+from lpwd.inputs.loaders import Batch, Loader
+
+
+class AlbumentationsLoader(Loader):
+    """Augments image by image with any of albumentations' transforms, in worker processes.
+
+    Forked workers would all draw alike, epoch after epoch; here each batch seeds the transforms
+    from (seed, epoch, batch), whichever worker makes it. The workers live over epochs.
+
+    Args:
+        workers: processes; 0: in this one. See `Loader` for the rest.
+
+    Raises:
+        ConfigError: a transform that albumentations does not have, or too large a batch.
+    """
+
+    def __init__(
+        self, images: Images, *, augment: Sequence[Transform], workers: int, **common: Any
+    ) -> None:
+        super().__init__(images, augment=augment, **common)
+        self._plan: list[tuple[tuple[int, int, int], Tensor]] = []
+        self._loader = DataLoader(
+            _Batches(images, augment),
+            sampler=_Plan(self._plan),
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # leaves torch's own stream to the model
+        )
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = self._order(epoch)
+        batches = range(start, self.steps)
+        self._plan[:] = [((self.seed, epoch, batch), order[self._cut(batch)]) for batch in batches]
+        for pixels, labels in self._loader:
+            pixels, labels = (t.to(self.device, non_blocking=True) for t in (pixels, labels))
+            yield self.normalize(pixels), labels
+
+
+class _Plan(torch.utils.data.Sampler):
+    """What to ask of the workers: the list as it is when an epoch begins."""
+
+    def __init__(self, batches: list[tuple[tuple[int, int, int], Tensor]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Batches(TorchDataset):
+    """One item is one batch, asked for by its seed and the indices of its images."""
+
+    def __init__(self, images: Images, augment: Sequence[Transform]) -> None:
+        self.images = images
+        self.compose = _albumentations().Compose([transform.build() for transform in augment])
+        sample = images.pixels[0]
+        seen = self.compose(image=sample)["image"]
+        if seen.dtype != sample.dtype or seen.shape != sample.shape:
+            raise ConfigError(
+                f"data.augment makes {seen.dtype} {list(seen.shape)} of the images; they must stay"
+                f" uint8 {list(sample.shape)} (the loader normalizes them)"
+            )
+
+    def __getitem__(self, asked: tuple[tuple[int, int, int], Tensor]) -> tuple[Tensor, Tensor]:
+        seed, indices = asked
+        # One stream for all transforms: set_random_seed would give each the same draws.
+        first, second = np.random.SeedSequence(seed).spawn(2)
+        state = np.random.default_rng(first), random.Random(int(second.generate_state(1)[0]))
+        self.compose.set_random_state(*state)
+        pixels = [self.compose(image=self.images.pixels[i])["image"] for i in indices.tolist()]
+        labels = np.asarray(self.images.labels[indices.numpy()])
+        return torch.from_numpy(np.stack(pixels)), torch.from_numpy(labels)

@@ -1,0 +1,58 @@
+"""TODO lpwd.store.files."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from lpwd.config.errors import CannotWrite, writing
+from lpwd.config.paths import ROOT
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def results_dir(scale: str) -> Path:
+    """results/<scale>; the environment variable LPWD_RESULTS takes the place of results/."""
+    return Path(os.environ.get("LPWD_RESULTS") or ROOT / "results") / scale
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file aside, flush it and rename it into place: it is whole or it is not there."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+            flush_names(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def flush_names(folder: Path) -> None:
+    """Have a renaming reach the disk, so that it outlives a loss of power too."""
+    with suppress(OSError):  # some shared folders refuse; there the server sees to it
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename what cannot be trusted to <name>.damaged-<n>, and say so."""
+    n = next(n for n in range(1, 10**6) if not path.with_name(f"{path.name}.damaged-{n}").exists())
+    target = path.with_name(f"{path.name}.damaged-{n}")
+    try:
+        with writing(target):
+            path.rename(target)
+    except CannotWrite:
+        if path.exists():  # else another process has just set it aside
+            raise
+    print(f"{path}: {why}; set aside as {target.name}", file=sys.stderr)

@@ -1,0 +1,213 @@
+"""TODO lpwd.store.frames."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from lpwd.config.errors import is_out_of_memory
+from lpwd.store.files import set_aside, write_whole
+from lpwd.store.identity import Settings, setting_id
+from lpwd.store.run_file import Record
+
+
+class Results(NamedTuple):
+    """What tables and figures read; the columns are listed in docs/results.md."""
+
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    zero_shot: pd.DataFrame
+
+
+def only(results: Results, kept: set[str]) -> Results:
+    """The runs of these hashes."""
+    return Results(*(frame[frame["hash"].isin(kept)].reset_index(drop=True) for frame in results))
+
+
+# -- frames ---------------------------------------------------------------------------------------
+
+#: Settings and summary of a run, in the order of runs.csv.
+RUN_COLUMNS: dict[str, str] = {
+    "hash": "str",
+    "data": "str",
+    "model": "str",
+    "optimizer": "str",
+    "method": "str",
+    "profile": "str",
+    "normalize": "str",
+    "layers": "str",
+    "coupled": "bool",
+    "exclude": "str",
+    "lr": "float64",
+    "rate": "float64",
+    "seed": "int64",
+    "pretrained": "str",
+    "setting": "str",
+    "epochs": "int64",
+    "batch_size": "int64",
+    "train_images": "int64",
+    "status": "str",
+    "diverged_epoch": "float64",
+    "steps": "int64",
+    "best_k": "int64",
+    "best_mean": "float64",
+    "best_std": "float64",
+    "heldout_mean": "float64",
+    "final_top1": "float64",
+    "final_loss": "float64",
+    "r_op_share": "float64",
+    "r_op_size": "float64",
+    "weight_norm": "float64",
+    "seconds": "float64",
+    "device": "str",
+    "threads": "int64",
+    "python": "str",
+    "torch": "str",
+    "timm": "str",
+    "lpwd": "str",
+    "commit": "str",
+    "finished": "str",
+}
+
+SORT_COLUMNS = [
+    *("data", "model", "optimizer", "method", "profile", "normalize", "layers", "coupled"),
+    *("exclude", "pretrained", "lr", "rate", "seed", "hash"),
+]
+
+EPOCH_COLUMNS: dict[str, str] = {
+    "hash": "str",
+    "epoch": "int64",
+    "train_loss": "float64",
+    "test_top1": "float64",
+    "test_a_top1": "float64",
+    "test_b_top1": "float64",
+    "heldout_top1": "float64",
+    "r_op_share": "float64",
+    "r_op_size": "float64",
+    "weight_norm": "float64",
+    "seconds": "float64",
+    "r_op_share_layers": "object",
+    "r_op_size_layers": "object",
+}
+
+ZERO_SHOT_COLUMNS: dict[str, str] = {"hash": "str", "step": "int64", "test_top1": "float64"}
+
+
+def row(record: Record) -> dict[str, Any]:
+    """A run as a row of runs.csv."""
+    values = {
+        "hash": record["hash"],
+        **row_of_settings(record["settings"]),
+        **record["summary"],
+    }
+    return {name: values[name] for name in RUN_COLUMNS}
+
+
+def row_of_settings(settings: Settings) -> dict[str, Any]:
+    """The columns of runs.csv that the settings fill."""
+    decay, scale = settings["decay"], settings["scale"]
+    return {
+        "data": settings["data"]["name"],
+        "model": settings["model"]["name"],
+        "optimizer": settings["optimizer"]["name"],
+        "method": decay["method"],
+        "profile": decay.get("profile", "uniform"),
+        "normalize": decay.get("normalize", "none"),
+        "layers": decay.get("layers", "block"),
+        "coupled": decay.get("coupled", True),
+        "exclude": ",".join(decay.get("exclude", ())),
+        "lr": settings["optimizer"]["lr"],
+        "rate": decay.get("rate"),
+        "seed": settings["seed"],
+        "setting": setting_id(settings),
+        "epochs": scale["epochs"],
+        "batch_size": scale["batch_size"],
+    }
+
+
+def _frames(records: Iterable[Record]) -> Results:
+    records = list(records)
+    runs = pd.DataFrame([row(record) for record in records], columns=list(RUN_COLUMNS))
+    epochs = [{"hash": r["hash"], **epoch} for r in records for epoch in r["epochs"]]
+    zero_shot = [
+        {"hash": r["hash"], "step": step, "test_top1": top1}
+        for r in records
+        for step, top1 in enumerate(r["zero_shot"])
+    ]
+    return Results(
+        runs.astype(RUN_COLUMNS),
+        pd.DataFrame(epochs, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS),
+        pd.DataFrame(zero_shot, columns=list(ZERO_SHOT_COLUMNS)).astype(ZERO_SHOT_COLUMNS),
+    )
+
+
+def _digests(rows: pd.DataFrame) -> list[str]:
+    """A check value of each row of text, so that an edited row is noticed."""
+    joined = ("\x1f".join(values) for values in rows.itertuples(index=False))
+    return [hashlib.sha256(text.encode()).hexdigest()[:8] for text in joined]
+
+
+def _write_rows(path: Path, runs: pd.DataFrame) -> None:
+    text = runs.astype(object).where(runs.notna(), "").map(str)
+    write_whole(path, text.assign(check=_digests(text)).to_csv(index=False).encode())
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        return _frames([]).runs
+    content = path.read_bytes()  # what the system refuses is not for want of a sound file
+    try:
+        text = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
+    except ValueError as error:  # what pandas makes of an empty, binary or torn file
+        if is_out_of_memory(error):
+            raise
+        set_aside(path, f"cannot be read ({str(error).splitlines()[0]})")
+        return _frames([]).runs
+    if list(text.columns) != [*RUN_COLUMNS, "check"]:
+        set_aside(path, "has other columns than this version writes")
+        return _frames([]).runs
+    check = text.pop("check")
+    whole = check == _digests(text)
+    for name in text.loc[~whole, "hash"]:
+        print(f"{path}: the row of run {name} was edited and does not count", file=sys.stderr)
+    text = text[whole].reset_index(drop=True)
+    text["coupled"] = text["coupled"] == "True"
+    numbers = [name for name, kind in RUN_COLUMNS.items() if kind in ("float64", "int64")]
+    text[numbers] = text[numbers].replace("", "nan").astype("float64")
+    return text.astype(RUN_COLUMNS)
+
+
+def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    write_whole(path, sink.getvalue().to_pybytes())
+
+
+def _read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    nothing = pd.DataFrame(columns=list(columns)).astype(columns)
+    if not path.exists():
+        return nothing
+    content = path.read_bytes()
+    try:
+        # No `read_table`: it starts a thread, and Arrow's threads now and then abort the process
+        # as it ends (apache/arrow#34314).
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read(use_threads=False)
+        return table.to_pandas(use_threads=False)[list(columns)].astype(columns)
+    except Exception as error:  # pyarrow has no one error for a damaged file
+        if is_out_of_memory(error):
+            raise
+        set_aside(path, f"cannot be read ({str(error).splitlines()[0]})")
+        return nothing

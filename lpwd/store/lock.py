@@ -1,0 +1,186 @@
+"""Claims: which process trains a run, so that several sweeps can share one store.
+
+A claim is a file `claim-<k>` whose time of change is its heartbeat. A process that dies leaves a
+claim that goes silent; whoever then creates `claim-<k+1>` first has taken it over. Claims only
+keep runs from being trained twice: that a run is *stored* once does not depend on them.
+
+Several machines may share the folder, so nothing rests on their clocks: heartbeats are stamped,
+and read, by the clock of the file system.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from lpwd.config.errors import writing
+
+HEARTBEAT_SECONDS = 10.0
+#: A claim that was silent for so long belongs to nobody.
+SILENT_SECONDS = 60.0
+
+
+class Claim:
+    """`with Claim(folder) as claim: if claim.mine: …`; gone when the block ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mine = False
+        self.holder = ""
+        self._number = 0
+        self._path = folder
+        self._done = threading.Event()
+
+    def __enter__(self) -> Claim:
+        with writing(self.folder):
+            self._take()
+        if self.mine:
+            threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def _take(self) -> None:
+        """Create the next claim, unless there is one that is alive, or somebody is faster."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # not exist_ok: that fails if it then goes away
+            self.folder.mkdir()
+        number, newest = newest_claim(self.folder)
+        if newest is not None and is_alive(newest):
+            self.holder = _holder(newest)
+            return
+        self._number, self._path = number + 1, self.folder / f"claim-{number + 1}"
+        try:
+            file = self._path.open("x")
+        except FileExistsError:
+            self.holder = _holder(self._path)
+            return
+        except FileNotFoundError:  # the last holder has just ended, and cleared the folder
+            return self._take()
+        try:
+            with file:
+                file.write(_own_words())
+        except OSError:  # a full disk: an empty claim would keep the run from everybody
+            self._path.unlink()
+            raise
+        # While this process looked at an old claim and saw it end, another may have begun anew.
+        if rival := next((path for path in self._others() if is_alive(path)), None):
+            self.holder = _holder(rival)
+            self._path.unlink(missing_ok=True)
+        else:
+            self.mine = True
+
+    def _others(self) -> list[Path]:
+        return [path for number, path in _claims(self.folder).items() if number != self._number]
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        if not self.mine:
+            return
+        for path in self._others():
+            if not is_alive(path):  # one that is alive holds this process for dead
+                path.unlink(missing_ok=True)
+        if _read(self._path) == _own_words():
+            self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()  # unless a checkpoint or a failure is kept
+
+    def _beat(self) -> None:
+        while not self._done.wait(HEARTBEAT_SECONDS):
+            try:
+                os.utime(self._path)
+            except FileNotFoundError:
+                return  # taken away: the store sees to it that nothing is stored twice
+            except OSError:
+                continue  # a shared folder that is out of reach for a while
+
+
+def newest_claim(folder: Path) -> tuple[int, Path | None]:
+    """The highest number among a folder's claims, and its file; (0, None) without one."""
+    claims = _claims(folder)
+    number = max(claims, default=0)
+    return number, claims.get(number)
+
+
+def is_alive(path: Path) -> bool:
+    """Is this claim's heart beating? A process of this machine that has ended is known at once."""
+    try:
+        with path.open() as file:  # opened, since a shared folder tells old times to a mere stat
+            words, beat = file.read().split(), os.fstat(file.fileno()).st_mtime
+    except (OSError, UnicodeDecodeError):
+        return False
+    if len(words) == 3 and words[2] == _process_space() and not _is_running(words[1]):
+        return False
+    return _now(path.parent) - beat < SILENT_SECONDS
+
+
+def in_training(folder: Path) -> bool:
+    """Does a living process hold the claim of this work folder?"""
+    _, newest = newest_claim(folder)
+    return newest is not None and is_alive(newest)
+
+
+def _claims(folder: Path) -> dict[int, Path]:
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return {}
+    numbers = [name.removeprefix("claim-") for name in names if name.startswith("claim-")]
+    return {int(number): folder / f"claim-{number}" for number in numbers if number.isdecimal()}
+
+
+def _own_words() -> str:
+    """What this process writes into its claims."""
+    return f"{socket.gethostname()} {os.getpid()} {_process_space()}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _holder(path: Path) -> str:
+    """Host and process of a claim, for people."""
+    return " ".join(_read(path).split()[:2]) or "a process that has just begun or ended"
+
+
+@cache
+def _process_space() -> str:
+    """Where a process number means the same: this boot of this machine, this container.
+
+    The name of the host does not tell: containers and cloned machines may share it.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink().name}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return True
+    return state != "Z"  # killed, and nobody has asked for its exit code yet
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock that stamps the folder's files; it may be a server's."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            return os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return time.time()

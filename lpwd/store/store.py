@@ -1,0 +1,207 @@
+"""A run's identity, and the store where each run is kept once.
+
+    results/<scale>/runs/<hash>/run.json   one finished run: settings, summary, epochs, zero-shot
+    results/<scale>/work/<hash>/           checkpoint, claim and failure of a run that is not
+    results/<scale>/runs.csv, epochs.parquet, zero_shot.parquet   collected from them, committed
+
+A run that stands in runs.csv counts as stored everywhere, with or without its directory.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from lpwd.config.errors import CannotWrite, ConfigError, writing
+from lpwd.store.files import flush_names, results_dir, set_aside, write_whole
+from lpwd.store.frames import (
+    EPOCH_COLUMNS,
+    SORT_COLUMNS,
+    ZERO_SHOT_COLUMNS,
+    Results,
+    _frames,
+    _read_parquet,
+    _read_rows,
+    _write_parquet,
+    _write_rows,
+)
+from lpwd.store.identity import Settings
+from lpwd.store.run_file import Record, _fault, _is_hash, _sealed
+
+
+class Store:
+    """The runs of one scale. Safe for several processes: a run is stored whole, and once."""
+
+    def __init__(self, scale: str, root: Path | None = None) -> None:
+        self.root = root or results_dir(scale)
+        self.runs = self.root / "runs"
+        self.scale = scale
+
+    # One run ---------------------------------------------------------------------------------
+
+    def save(self, record: Record) -> None:
+        """Store a finished run; if another process was faster, its run stays."""
+        run, work = record["hash"], self.work(record["hash"])
+        aside = work / f".{uuid.uuid4().hex[:8]}"  # there a killed process's is cleared away
+        if self._body(run) is None:
+            try:
+                write_whole(aside / "run.json", _sealed(record))
+                with writing(self.runs / run):
+                    self.runs.mkdir(exist_ok=True)
+                    aside.rename(self.runs / run)
+                    flush_names(self.runs)
+            except CannotWrite:
+                if self._body(run) is None:
+                    raise
+        shutil.rmtree(work, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Clear away what processes that were killed left of runs that are stored."""
+        stored = self.stored()
+        for folder in (self.root / "work").glob("*"):
+            if folder.name in stored:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def read(self, run: str) -> Record | None:
+        """The stored run, or None. One that is damaged or of another version is set aside."""
+        body = self._body(run)
+        return None if body is None else json.loads(body)
+
+    def _body(self, run: str) -> bytes | None:
+        """The run's JSON, its checksum verified: quick, as nothing is parsed."""
+        folder = self.runs / run
+        try:
+            content = (folder / "run.json").read_bytes()
+        except FileNotFoundError:
+            if folder.exists():
+                set_aside(folder, "holds no run.json")
+            return None
+        seal, _, body = content.partition(b"\n")
+        if fault := _fault(seal, body, run):
+            set_aside(folder, fault)
+            return None
+        return body
+
+    def has(self, run: str) -> bool:
+        return self._body(run) is not None or run in set(self._collected().runs["hash"])
+
+    def forget(self, run: str) -> str:
+        """Drop one run, so that it is trained again; its hash. Raises ConfigError if there is none.
+
+        `run` is the hash, or as much of its beginning as tells it from the others.
+        """
+        if not run:
+            raise ConfigError("which RUN? Name one, as in `make forget RUN=<hash>`")
+        matches = [stored for stored in self.stored() if stored.startswith(run)]
+        if len(matches) != 1:
+            raise ConfigError(
+                f"RUN={run}: {len(matches) or 'no'} runs of scale {self.scale} have that hash;"
+                f" the hashes stand in {self.root / 'runs.csv'}"
+            )
+        shutil.rmtree(self.runs / matches[0], ignore_errors=True)
+        self._drop({matches[0]})
+        return matches[0]
+
+    def work(self, run: str) -> Path:
+        """Where a run that is not finished keeps its checkpoint, claim and failure."""
+        return self.root / "work" / run
+
+    def fail(self, run: str, settings: Settings, trace: str) -> None:
+        """Record why a run failed; a later success removes it."""
+        text = json.dumps(settings, indent=1) + "\n\n" + trace
+        write_whole(self.work(run) / "failure.txt", text.encode())
+
+    def failures(self) -> dict[str, str]:
+        """{hash: the last line of the traceback} of the runs that failed and were not mended."""
+        files = sorted(self.root.glob("work/*/failure.txt"))
+        return {file.parent.name: file.read_text().strip().splitlines()[-1] for file in files}
+
+    # All runs --------------------------------------------------------------------------------
+
+    def stored(self) -> set[str]:
+        """The hashes of all runs that need not be trained again."""
+        return self._whole() | set(self._collected().runs["hash"])
+
+    def collect(self) -> Results:
+        """Bring runs.csv, epochs.parquet and zero_shot.parquet up to date, and return them."""
+        whole, before = self._whole(), self._collected()
+        if whole <= set(before.runs["hash"]):
+            return before
+        with self._alone():
+            before = self._collected()
+            names = sorted(whole - set(before.runs["hash"]))
+            fresh = [record for name in names if (record := self.read(name)) is not None]
+            pairs = zip(before, _frames(fresh), strict=True)
+            merged = (new if old.empty else pd.concat([old, new]) for old, new in pairs)
+            self._write(Results(*merged))
+            return self._collected()
+
+    def _whole(self) -> set[str]:
+        """Runs with a whole directory; damaged ones are set aside, and with them their rows."""
+        names = {path.name for path in self.runs.glob("*") if _is_hash(path.name)}
+        damaged = {name for name in names if self._body(name) is None}
+        if damaged:
+            self._drop(damaged)
+        return names - damaged
+
+    def _drop(self, names: set[str]) -> None:
+        with self._alone():
+            kept = (frame[~frame["hash"].isin(list(names))] for frame in self._collected())
+            self._write(Results(*kept))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time changes the collected files."""
+        lock = FileLock(self.root / "work" / ".lock")
+        with writing(self.root):
+            (self.root / "work").mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _collected(self) -> Results:
+        """What is committed or was collected before; rows that cannot be trusted are left out.
+
+        A process that is killed between two of the files leaves runs that not all of them know:
+        these do not count either, and are collected again from their directories.
+        """
+        runs = _read_rows(self.root / "runs.csv")
+        epochs = _read_parquet(self.root / "epochs.parquet", EPOCH_COLUMNS)
+        zero_shot = _read_parquet(self.root / "zero_shot.parquet", ZERO_SHOT_COLUMNS)
+        with_curve = runs.loc[(runs["method"] == "baseline") & (runs["status"] == "done"), "hash"]
+        halves = set(runs["hash"]) ^ set(epochs["hash"])
+        halves |= set(with_curve) - set(zero_shot["hash"])
+        if lost := [run for run in halves if not (self.runs / run).exists()]:
+            print(
+                f"{self.root}: {len(lost)} runs are not in all of runs.csv, epochs.parquet and"
+                " zero_shot.parquet and do not count as stored; restore the files with git, or"
+                " train them again",
+                file=sys.stderr,
+            )
+        kept = set(runs["hash"]) - halves
+        return Results(*(f[f["hash"].isin(list(kept))] for f in (runs, epochs, zero_shot)))
+
+    def _write(self, results: Results) -> None:
+        order = [name for name in SORT_COLUMNS if name in results.runs]
+        runs = results.runs.sort_values(order, kind="stable").reset_index(drop=True)
+        epochs = results.epochs.sort_values(["hash", "epoch"]).reset_index(drop=True)
+        zero_shot = results.zero_shot.sort_values(["hash", "step"]).reset_index(drop=True)
+        # Epochs first: a row of runs.csv whose epochs are missing would not count.
+        _write_parquet(self.root / "epochs.parquet", epochs)
+        _write_parquet(self.root / "zero_shot.parquet", zero_shot)
+        _write_rows(self.root / "runs.csv", runs)
+
+
+def load(scale: str) -> Results:
+    """All stored runs of a scale as frames, collected first; empty frames where there are none."""
+    return Store(scale).collect()

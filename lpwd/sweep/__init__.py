@@ -1,0 +1,1 @@
+"""Many runs: which there are, what they take, and who trains them."""

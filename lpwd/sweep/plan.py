@@ -1,0 +1,99 @@
+"""What a target takes before anything is trained: runs, hours, disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lpwd.config.compose import _compose, _groups, composed
+from lpwd.store import identity
+from lpwd.store.frames import Results
+from lpwd.store.lock import is_alive, newest_claim
+from lpwd.store.store import Store
+from lpwd.sweep import grids
+from lpwd.sweep.cost import seconds_of
+
+#: The paper's targets, and whether there is an experiment to train; Table 2 is the configs' own.
+PAPER = {
+    **{"table1": True, "table2": False, "table3": True},
+    **{f"figure{n}": True for n in range(1, 6)},
+}
+EXPERIMENTS = {**PAPER, "controls": True}
+
+
+@dataclass
+class Needs:
+    """The runs of one target. `waiting`: those whose rates are yet to be chosen among others."""
+
+    target: str
+    jobs: list[grids.Job]
+    waiting: list[identity.Settings]
+
+
+def needs(
+    target: str,
+    scale: str,
+    seeds: int,
+    results: Results,
+    expander: grids.Expander | None = None,
+) -> Needs:
+    """Every run that a target needs, stored or not; `expander` is one made for this scale."""
+    expander = expander or expander_of(scale)
+    jobs: dict[str, grids.Job] = {}
+    waiting: list[identity.Settings] = []
+    if not EXPERIMENTS[target]:
+        return Needs(target, [], [])
+    cfg = composed([f"+experiment={target}", f"scale={scale}"], f"hydra.sweeper.seeds={seeds}")
+    for grid in grids.grids_of(cfg.hydra.sweeper.grids):
+        jobs |= {job.run: job for job in expander.plain(grid, seeds)}
+        try:
+            jobs |= {job.run: job for job in expander.chosen(grid, results, seeds)}
+        except grids.ChoiceMissing:
+            waiting += expander.waiting(grid, seeds)
+    return Needs(target, list(jobs.values()), waiting)
+
+
+def expander_of(scale: str) -> grids.Expander:
+    """One serves all targets of a scale, since no run's identity knows its experiment."""
+    return grids.Expander(_compose, [f"scale={scale}"], _groups())
+
+
+def table(scale: str, seeds: int = 0) -> pd.DataFrame:
+    """A row a target: runs needed, of those shared with the rows above, stored, running, left.
+
+    `all` are the paper's; the controls come after it.
+    """
+    store = Store(scale)
+    results, stored = store.collect(), store.stored()
+    expander = expander_of(scale)
+    seen: set[str] = set()
+    rows = {}
+    for target in EXPERIMENTS:
+        need = needs(target, scale, seeds, results, expander)
+        names = {job.run for job in need.jobs}
+        left = [job for job in need.jobs if job.run not in stored]
+        new = [job.settings for job in left if job.run not in seen] + need.waiting
+        rows[target] = {
+            "needed": len(names) + len(need.waiting),
+            "shared": len(names & seen),
+            "stored": len(names & stored),
+            "running": sum(_in_training(store, job.run) for job in left),
+            "left": len(new),
+            "hours": sum(seconds_of(settings, scale, results.runs) for settings in new) / 3600,
+        }
+        seen |= names
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    of_paper = frame.loc[list(PAPER)]
+    total = of_paper.sum()
+    total["needed"] -= total["shared"]
+    total["stored"] = total["needed"] - total["left"]
+    total["shared"] = 0
+    total = total.to_frame("all").T.astype(frame.dtypes.to_dict())
+    ordered = pd.concat([of_paper, total, frame.drop(index=list(PAPER))])
+    return ordered.rename_axis("target").reset_index()
+
+
+def _in_training(store: Store, run: str) -> bool:
+    _, claim = newest_claim(store.work(run))
+    return claim is not None and is_alive(claim)

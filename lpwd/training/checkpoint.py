@@ -1,0 +1,72 @@
+"""A run's checkpoint: written aside, flushed, renamed, and refused where it is damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from lpwd.config.errors import CannotWrite, is_out_of_memory
+from lpwd.store.files import set_aside, write_whole
+
+
+class Resumable(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Checkpoint:
+    """The file `checkpoint.pt` in a run's work folder, written at most every `minutes`.
+
+    It is a SHA-256 of 32 bytes and what `torch.save` made of the state; it is read with
+    ``weights_only``, so that a foreign file can run nothing.
+    """
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.path = folder / "checkpoint.pt"
+        self.seconds = 60 * minutes
+        self._last = time.monotonic()
+
+    def save_if_due(self, training: Resumable) -> None:
+        if time.monotonic() - self._last >= self.seconds:
+            self.save(training)
+
+    def save(self, training: Resumable) -> None:
+        """Write the state; where that is refused, say so and let the run go on without."""
+        buffer = io.BytesIO()
+        torch.save(training.state_dict(), buffer)
+        content = buffer.getvalue()
+        try:
+            write_whole(self.path, hashlib.sha256(content).digest() + content)
+        except CannotWrite as error:
+            print(f"no checkpoint: {error}", file=sys.stderr)
+        self._last = time.monotonic()
+
+    def restore(self, training: Resumable) -> bool:
+        """Go on from the checkpoint if there is one; False: it was no good, start anew.
+
+        One that is damaged, or does not fit this run, is set aside. `training` may then have taken
+        in half of it.
+        """
+        if not self.path.exists():
+            return True
+        content = self.path.read_bytes()
+        digest, content = content[:32], content[32:]
+        if hashlib.sha256(content).digest() != digest:
+            set_aside(self.path, "is damaged (its checksum differs), the run starts anew")
+            return False
+        try:
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            training.load_state_dict(state)
+        except Exception as error:  # of a foreign file, or another version's, anything may be wrong
+            if is_out_of_memory(error):
+                raise
+            fault = str(error).partition("\n")[0] or type(error).__name__
+            set_aside(self.path, f"does not fit this run ({fault}), which starts anew")
+            return False
+        return True

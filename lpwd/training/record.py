@@ -1,0 +1,154 @@
+"""TODO lpwd.training.record."""
+
+from __future__ import annotations
+
+import math
+import platform
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import lpwd
+from lpwd.config.paths import ROOT
+from lpwd.inputs import data
+from lpwd.inputs.loaders import device_batches
+from lpwd.store import identity, run_file
+from lpwd.store.summary import summarize
+
+if TYPE_CHECKING:
+    pass
+from lpwd.config.machine import autocast, cpu_name
+from lpwd.training.build import Training
+
+
+@cache
+def commit() -> str:
+    """The repository's commit, with + where files differ from it; "unknown" without git."""
+    import subprocess
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    head = git("rev-parse", "--short=10", "HEAD")
+    return head + "+" * bool(git("status", "--porcelain", "-uno")) if head else "unknown"
+
+
+def epoch_row(t: Training) -> dict[str, Any]:
+    """What is recorded of an epoch; accuracies in percent. A diverged one is not evaluated."""
+    nan = float("nan")
+    images = min(t.loader.count, len(t.loader) * t.loader.batch_size)  # fewer with drop_last
+    train_loss = float(t.loss_sum) / images
+    row = {
+        "epoch": t.epoch,
+        "train_loss": train_loss,
+        **dict.fromkeys(("test_top1", "test_a_top1", "test_b_top1", "heldout_top1"), nan),
+        **dict.fromkeys(("r_op_share", "r_op_size"), nan),
+        "r_op_share_layers": [],
+        "r_op_size_layers": [],
+        "weight_norm": weight_norm(t.model),
+    }
+    if t.opposing:
+        rates = t.opposing.compute()
+        t.opposing.reset()
+        row.update(r_op_share=rates.share, r_op_size=rates.size)
+        row.update(r_op_share_layers=rates.layer_share, r_op_size_layers=rates.layer_size)
+    if math.isfinite(train_loss):
+        test = correct(t, t.images.test)
+        row.update(test_top1=percent(test))
+        row.update(test_a_top1=percent(test[0::2]), test_b_top1=percent(test[1::2]))
+        if len(t.images.heldout.labels):
+            row.update(heldout_top1=percent(correct(t, t.images.heldout)))
+    return row
+
+
+@torch.inference_mode()
+def correct(t: Training, images: data.Images, limit: int | None = None) -> np.ndarray:
+    """Which of the (first `limit`) images the model classifies rightly: bool [N]."""
+    t.forward.eval()
+    hits = []
+    batches = device_batches(
+        data.Images(images.pixels[:limit], images.labels[:limit]),
+        batch_size=t.cfg.scale.eval_batch_size,
+        mean=t.cfg.data.mean,
+        std=t.cfg.data.std,
+        device=t.device,
+        channels_last=t.cfg.machine.channels_last,
+    )
+    precision = autocast(t.cfg, t.device)
+    for x, y in batches:
+        with precision:
+            hits.append(t.forward(x).argmax(1) == y)
+    return torch.cat(hits).cpu().numpy()
+
+
+def percent(hits: np.ndarray) -> float:
+    return 100.0 * float(hits.mean())
+
+
+def weight_norm(model: nn.Module) -> float:
+    """‖θ‖₂ over all parameters."""
+    norms = torch._foreach_norm([p.detach() for p in model.parameters()])
+    return float(torch.linalg.vector_norm(torch.stack(list(norms))))
+
+
+@torch.no_grad()
+def zero_shot(t: Training, steps: int = 100) -> list[float]:
+    """Test top-1 while the trained weights decay to 0 without training, s = 0…steps (Eq. 12)."""
+    weights = [p.detach().clone() for p in t.model.parameters()]
+    curve = []
+    for s in range(steps + 1):
+        for p, theta_0 in zip(t.model.parameters(), weights, strict=True):
+            p.copy_(theta_0 - s / steps * theta_0)
+        curve.append(percent(correct(t, t.images.test, t.cfg.scale.zero_shot_images)))
+    for p, theta_0 in zip(t.model.parameters(), weights, strict=True):
+        p.copy_(theta_0)
+    return curve
+
+
+def finish(t: Training, run: str, settings: identity.Settings) -> run_file.Record:
+    """The record of a trained run, as the store keeps it."""
+    pretrained, last = t.cfg.model.pretrained, t.rows[-1]
+    named = isinstance(pretrained, bool)
+    summary = {
+        "pretrained": str(pretrained).lower() if named else settings["model"]["weights"],
+        "train_images": len(t.images.train.labels),
+        "status": "diverged" if t.diverged else "done",
+        "diverged_epoch": last["epoch"] if t.diverged else None,
+        "steps": len(t.rows) * len(t.loader),
+        **summarize(t.rows, t.cfg.scale.epochs),
+        "final_top1": last["test_top1"],
+        "final_loss": last["train_loss"],
+        "weight_norm": last["weight_norm"],
+        "seconds": sum(row["seconds"] for row in t.rows),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **versions(t),
+    }
+    wants_curve = t.cfg.decay.method == "baseline" and not t.diverged
+    return {
+        "hash": run,
+        "settings": settings,
+        "summary": summary,
+        "epochs": t.rows,
+        "zero_shot": zero_shot(t) if wants_curve else [],
+    }
+
+
+def versions(t: Training) -> dict[str, Any]:
+    """What the numbers were computed with."""
+    import timm
+
+    on_gpu = t.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(t.device) if on_gpu else cpu_name(),
+        "threads": t.cfg.machine.threads,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "lpwd": lpwd.__version__,
+        "commit": commit(),
+    }

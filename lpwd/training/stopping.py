@@ -1,0 +1,48 @@
+"""TODO lpwd.training.stopping."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lpwd.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    pass
+from lpwd.training.build import Training
+
+# -- stopping -------------------------------------------------------------------------------------
+
+
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop, and left its checkpoint."""
+
+
+class Stop:
+    """Set by the first SIGINT or SIGTERM; a SIGINT after that interrupts at once."""
+
+    requested = False
+
+    def __call__(self, signum: int, frame: Any) -> None:
+        if self.requested and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    stop = Stop()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def save_and_stop(stop: Stop, checkpoint: Checkpoint, training: Training) -> None:
+    if stop.requested:
+        checkpoint.save(training)
+        raise Stopped

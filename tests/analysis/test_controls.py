@@ -1,0 +1,170 @@
+"""The controls: which runs each row holds against which, and what it says of them."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+import simulated
+
+from lpwd.analysis import controls, paper
+from lpwd.config import compose
+from lpwd.config.compose import scale_config
+from lpwd.draw import controls as drawn
+from lpwd.draw import words
+from lpwd.store import frames, identity
+from lpwd.store.frames import Results
+from lpwd.sweep import plan
+
+SCALE = scale_config("mini")
+
+
+@pytest.fixture(scope="module")
+def jobs() -> list[dict[str, Any]]:
+    nothing = frames._frames([])
+    return [job.settings for job in plan.needs("controls", "mini", 0, nothing).jobs]
+
+
+def stored(jobs: list[dict[str, Any]], level: Any, seeds: int = 0) -> Results:
+    """Every job as a stored run (of some seeds), its test top-1 by `level` of its row."""
+    made = []
+    for settings in jobs:
+        for seed in range(seeds + 1):
+            row = {**frames.row_of_settings(settings), "seed": seed}
+            row |= {"lr_factor": 1.0, "rate_factor": 1.0}
+            row["hash"] = identity.run_id({**settings, "seed": seed})
+            run_row, epochs, _ = simulated.simulate(row, SCALE, level(row), diverges=False)
+            made.append((run_row, [{**epoch, "hash": row["hash"]} for epoch in epochs]))
+    table = pd.DataFrame([m[0] for m in made], columns=list(frames.RUN_COLUMNS))
+    epochs = simulated.frame([row for m in made for row in m[1]], frames.EPOCH_COLUMNS)
+    empty = simulated.frame([], frames.ZERO_SHOT_COLUMNS)
+    return Results(table.astype(frames.RUN_COLUMNS), epochs, empty)
+
+
+def level(row: dict[str, Any]) -> float:
+    """Known differences: 3 points for layers, 0.5 a seed, less far from the base rates."""
+    deep = {"linear": 3, "uniform": 0, "reversed": -1}[row["profile"]]
+    amount = -1 if row["normalize"] == "params" else 0
+    return 50 + deep + amount + 0.5 * row["seed"] - row["rate"] - row["lr"]
+
+
+def test_the_experiment_trains_every_kind(jobs: list[dict[str, Any]]) -> None:
+    results = stored(jobs, level)
+    kinds = {kind for part in controls.PARTS for kind in (part.run, part.reference)}
+    # and, to choose Figure 5's rates among, WD and LPWD at the other η
+    others = 2 * (5 - 2) * len(SCALE.grid.rate_factors)
+    assert len(jobs) == 14 * len(kinds) + others
+    for kind in kinds:
+        of_kind = controls.select(results, SCALE, kind).runs
+        assert len(of_kind) == 2 * len(SCALE.grid.rate_factors), kind.name
+    names = [set(controls.select(results, SCALE, kind).runs["hash"]) for kind in kinds]
+    assert len(set.union(*names)) == len(jobs) - others
+
+
+def test_rows_tell_known_differences(jobs: list[dict[str, Any]]) -> None:
+    rows = controls.data(stored(jobs, level, seeds=3), SCALE).set_index("part")
+    layers = rows.loc["The layers, decayed before the update"]
+    assert (layers["cells"], layers["won"], layers["lost"]) == (14, 14, 0)
+    assert layers["median"] == pytest.approx(3)
+    assert layers["best_run"] - layers["best_reference"] == pytest.approx(3)
+    assert layers["heldout_run"] - layers["heldout_reference"] == pytest.approx(3)
+    assert (layers["seeds_n"], layers["seeds_mean"]) == (3, pytest.approx(3))
+    assert (layers["heldout_seeds_n"], layers["heldout_seeds_mean"]) == (3, pytest.approx(3))
+    assert layers["strong"] == layers["strong_seeds_mean"] == pytest.approx(3)
+    assert layers["rates_run"] == layers["heldout_rates_reference"] == "5e-4, 9.2e-4"
+    moment = rows.loc["The moment: after the update"]
+    assert moment["median"] == moment["won"] == moment["lost"] == 0
+    assert rows.loc["The layers, as much decay in all", "median"] == pytest.approx(2)
+    assert rows.loc["Deep layers more rather than shallow ones", "median"] == pytest.approx(4)
+
+
+def test_a_difference_tells_what_it_rests_on(jobs: list[dict[str, Any]]) -> None:
+    def texts(seeds: int) -> pd.DataFrame:
+        frame = controls.data(stored(jobs, level, seeds), SCALE)
+        layout = drawn.layout(frame, SCALE)
+        return pd.DataFrame(layout.body, columns=layout.header[0]).set_index("Part")
+
+    moment = "The moment: after the update"
+    assert texts(0).loc[moment, "Difference"] == "+0.00 (seed 0)"
+    assert texts(3).loc[moment, "Difference"] == "0 in every seed"
+    assert texts(3).loc["All of it", "Under the strongest penalty"] == "+3.00 [+3.00, +3.00]"
+    assert texts(0).loc[moment, "Cells won : lost"] == "0 : 0 of 14"
+    assert texts(1).loc["All of it", "Difference"] == "+3.00, n=1"
+
+
+def test_a_part_of_a_kinds_runs_chooses_nothing(jobs: list[dict[str, Any]]) -> None:
+    some = [s for s in jobs if s["decay"]["rate"] < 0.9]
+    row = controls.data(stored(some, level), SCALE).set_index("part").loc["All of it"]
+    assert row["rates_run"] == row["heldout_rates_run"] == ""
+    assert row["cells"] == 12
+
+
+def test_a_diverged_run_loses_its_cell(jobs: list[dict[str, Any]]) -> None:
+    results = stored(jobs, level)
+    of_wd = results.runs["method"].eq("wd") & results.runs["profile"].eq("uniform")
+    lost = of_wd & results.runs["rate"].eq(results.runs["rate"].max())
+    diverged = results.runs.assign(best_mean=results.runs["best_mean"].mask(lost))
+    row = controls.data(results._replace(runs=diverged), SCALE).set_index("part").loc["All of it"]
+    assert (row["cells"], row["won"]) == (14, 14)
+    assert row["strong"] > 40
+
+
+def test_figure_5_is_held_at_the_rates_of_either_method() -> None:
+    """WD does best at ten times the base λ, LPWD at the base; both are compared at both."""
+
+    def top1(run: simulated.Run) -> float:
+        best = {"wd": 10, "lpwd": 1}.get(run["method"], 1)
+        lead = {"convnext_micro32": 1, "convnext_micro48": 2}.get(run["model"], 0)
+        return 50 - abs(run["rate_factor"] - best) - run["lr_factor"] + (best == 1) * lead
+
+    results = simulated.make(SCALE, seeds=3, top1=top1)
+    setting = [
+        identity.default_setting("mini", *row, pretrained=True)
+        for row in results.runs[["data", "model", "optimizer"]].itertuples(index=False)
+    ]
+    results = results._replace(runs=results.runs.assign(setting=setting))
+    frame = controls.series(results, SCALE)
+    by = frame.set_index(["chosen_by", "model"])
+    assert by["rate"].groupby("chosen_by").first().to_dict() == {"wd": 0.184, "lpwd": 0.0184}
+    assert list(by["seeds_mean"]) == pytest.approx([-9, -8, -7, 1, 9, 10, 11, 1])
+    assert by.loc[("wd", ""), "first"] == pytest.approx(1)
+    some = results._replace(runs=results.runs[results.runs["rate"] != 0.92])
+    assert controls.series(some, SCALE).empty  # nothing is chosen from a part
+    layout = drawn.series_layout(frame, SCALE)
+    (heads,), body = layout.header, layout.body
+    assert heads[1:4] == ["ConvNeXt-micro", "ConvNeXt-micro32", "ConvNeXt-micro48"]
+    assert body[1][2] == "+10.00 [+10.00, +10.00]"
+    assert body[1][4] == "+1.00 [+1.00, +1.00]"
+
+
+def test_the_experiment_trains_figure_5_at_equal_rates() -> None:
+    """After the grids, whose best rates it takes: those of the one method for the other."""
+    grids = compose.composed(["+experiment=controls", "scale=mini"]).hydra.sweeper.grids
+    at_equal = [grid for grid in grids.grids_of(grids) if grid.rates == "chosen"]
+    assert [grid.method for grid in at_equal] == ["wd", "lpwd"]
+    results = simulated.make(
+        SCALE, top1=lambda run: -run["rate_factor"] * (run["method"] == "lpwd")
+    )
+    setting = identity.default_setting(
+        "mini", "cifar100", "convnext_micro", "adam", pretrained=True
+    )
+    results = results._replace(runs=results.runs.assign(setting=setting))
+    (lpwd, wd) = (
+        list(plan.expander_of("mini").chosen(grid, results, seeds=2)) for grid in at_equal
+    )
+    assert {job.settings["decay"]["rate"] for job in wd} == {9.2e-4}
+    assert {job.settings["decay"]["method"] for job in lpwd} == {"lpwd"}
+    assert len(lpwd) == len(wd) == 3 * 3
+
+
+def test_nothing_stored_is_a_gap(tmp_path: Any) -> None:
+    paths = drawn.draw("controls", frames._frames([]), SCALE, tmp_path)
+    text = next(path for path in paths if path.suffix == ".md").read_text()
+    assert text.count(f"| {words.GAP} ") == 7 * len(controls.PARTS)
+    assert "make controls SCALE=mini" in text
+    assert "mini scale" in text.lower()
+
+
+def test_kinds_have_names_of_their_own() -> None:
+    kinds = {kind for part in controls.PARTS for kind in (part.run, part.reference)}
+    assert len({kind.name for kind in kinds}) == len(kinds)
+    assert controls.LPWD.name == paper.METHODS["lpwd"]

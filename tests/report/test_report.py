@@ -1,0 +1,383 @@
+"""The report's content, without a browser (tests/browser has one)."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import simulated
+import vl_convert
+from omegaconf import DictConfig
+
+from lpwd import report
+from lpwd.analysis import claims, controls, paper, protocols
+from lpwd.config.compose import scale_config
+from lpwd.draw import figures, tables, words
+from lpwd.draw.words import LOOKS
+from lpwd.report import charts, verdicts
+from lpwd.store import identity
+from lpwd.store.frames import Results
+
+SMOKE, MINI = scale_config("smoke"), scale_config("mini")
+MINI.grid.datasets = ["cifar100"]
+MINI.grid.lr_factors = [10, 1]
+MINI.grid.rate_factors = [50, 5, 1]
+MINI.epochs = 20  # the best 2
+
+#: What itables shows where its script does not run, with links to its own help.
+WITHOUT_SCRIPTS = {"every-run", "every-run_fallback"}
+VOID = {"meta", "link", "input", "br", "img", "hr"}
+
+
+class Page(HTMLParser):
+    """What a page says: elements with their attributes and text, scripts by their id or class."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.elements: list[dict[str, Any]] = []
+        self.open: list[dict[str, Any]] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, self.open[-1]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = {"tag": tag, **dict(attrs), "text": "", "in": [e.get("id") for e in self.open]}
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop()["tag"] == tag
+
+    def handle_data(self, data: str) -> None:
+        for element in self.open:
+            element["text"] += data
+
+    def find(self, tag: str, inside: str = "", **attributes: str) -> list[dict[str, Any]]:
+        found = [e for e in self.elements if e["tag"] == tag and (not inside or inside in e["in"])]
+        wanted = {key.removesuffix("_"): value for key, value in attributes.items()}
+        return [e for e in found if all(e.get(key) == wanted[key] for key in wanted)]
+
+    def spec(self, target: str) -> dict[str, Any]:
+        """A chart's specification with the page's curves in it."""
+        (script,) = [e for e in self.elements if e.get("data-chart") == f"{target}-chart"]
+        (curves,) = self.find("script", id="curves")
+        spec = json.loads(script["text"])
+        spec["datasets"] = {**spec.get("datasets", {}), "curves": json.loads(curves["text"])}
+        return spec
+
+
+def page_of(results: Results, scale: DictConfig) -> Page:
+    return Page(report.page(results, results, scale))
+
+
+@pytest.fixture(scope="module")
+def mini() -> Results:
+    return simulated.make(MINI, seeds=3, top1=lambda run: simulated.top1_of(run) - run["seed"] % 2)
+
+
+@pytest.fixture(scope="module")
+def page(mini: Results) -> Page:
+    return page_of(mini, MINI)
+
+
+@pytest.fixture(scope="module")
+def bare() -> Page:
+    return page_of(simulated.make(SMOKE, keep=lambda run: False), SMOKE)
+
+
+@pytest.fixture(scope="module")
+def partial() -> Page:
+    """A grid of which some runs are missing and some diverged."""
+
+    def diverges(run: dict[str, Any]) -> bool:
+        return run["method"] == "wd" and run["rate_factor"] == 50
+
+    results = simulated.make(SMOKE, diverges=diverges, keep=lambda run: run["optimizer"] == "adam")
+    return page_of(results, SMOKE)
+
+
+@pytest.fixture(params=["page", "bare", "partial"])
+def any_page(request: pytest.FixtureRequest) -> Page:
+    return request.getfixturevalue(request.param)
+
+
+# -- the page as HTML ------------------------------------------------------------------------------
+
+
+def test_everything_stands_in_the_page(any_page: Page) -> None:
+    for element in any_page.elements:
+        assert "src" not in element
+        if WITHOUT_SCRIPTS & set(element["in"]):
+            continue
+        if element["tag"] != "a":
+            assert element.get("href", "data:,") == "data:,"
+        else:
+            assert element["href"].startswith("#")
+    assert "@import" not in any_page.html
+    assert not re.search(r"url\(\s*['\"]?https?:", any_page.html)
+
+
+def test_links_and_buttons_lead_somewhere_and_ids_are_unique(any_page: Page) -> None:
+    ids = [element["id"] for element in any_page.elements if element.get("id")]
+    assert len(ids) == len(set(ids))
+    links = [e for e in any_page.find("a") if not WITHOUT_SCRIPTS & set(e["in"])]
+    targets = {e["href"].removeprefix("#") for e in links}
+    targets |= {e["popovertarget"] for e in any_page.find("button") if "popovertarget" in e}
+    assert targets <= set(ids)
+
+
+def test_it_can_be_read_by_all(any_page: Page) -> None:
+    (html,) = any_page.find("html")
+    assert html["lang"] == "en"
+    assert any_page.find("meta", name="viewport")
+    levels = [int(e["tag"][1]) for e in any_page.elements if re.fullmatch(r"h\d", e["tag"])]
+    assert levels[0] == levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    captions = any_page.find("caption")
+    assert captions
+    assert all(caption["text"].strip() for caption in captions)
+    for badge in (e for e in any_page.find("span") if "badge" in e.get("class", "")):
+        assert badge["text"].split(maxsplit=1)[1].strip() in verdicts.SIGNS
+
+
+def test_it_is_identical_when_rebuilt(mini: Results, page: Page) -> None:
+    assert report.page(mini, mini, MINI) == page.html
+    for target in figures.DRAWINGS:
+        assert not re.search(r'"(view|param)_\d+', json.dumps(page.spec(target)))
+
+
+def test_draw_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPWD_RESULTS", str(tmp_path))
+    empty = simulated.make(SMOKE, keep=lambda run: False)
+    (path,) = report.draw("report", empty, SMOKE, tmp_path)
+    assert path == tmp_path / "report.html"
+    assert "<h1>" in path.read_text()
+
+
+def test_json_cannot_end_its_script() -> None:
+    text = charts.script_json({"a": "</script><b>"})
+    assert "<" not in text
+    assert json.loads(text) == {"a": "</script><b>"}
+
+
+# -- verdicts --------------------------------------------------------------------------------------
+
+
+def test_every_claim_has_its_plain_words_and_a_drawing_to_look_at() -> None:
+    assert set(verdicts.PLAIN) == {claim.text for claim in claims.CLAIMS}
+    drawings = {*tables.DRAWINGS, *figures.DRAWINGS}
+    assert {plain.target for plain in verdicts.PLAIN.values()} <= drawings
+
+
+def test_verdicts_are_those_of_the_claims(mini: Results, page: Page) -> None:
+    frame = claims.data(mini, MINI)
+    badges = [e for e in page.find("span", "claims") if "badge" in e.get("class", "")]
+    shown = [badge["text"].split(maxsplit=1)[1].strip() for badge in badges]
+    assert sorted(shown) == sorted(frame["verdict"])
+    assert len(set(shown)) > 1
+    for verdict, count in frame["verdict"].value_counts().items():
+        assert f"{count} {verdict}" in [" ".join(e["text"].split()) for e in page.find("li")]
+
+
+def test_the_first_screen_tells_the_scale_and_both_protocols(page: Page) -> None:
+    (header,) = page.find("header")
+    text = " ".join(header["text"].split())
+    assert "Miniature" in text
+    assert paper.scale_note(MINI)[1:] in text
+    (section,) = page.find("section", id="claims")
+    assert verdicts.PAPERS in section["text"]
+    assert verdicts.HELD_OUT in section["text"]
+
+
+def test_only_the_paper_scale_is_no_miniature() -> None:
+    scale = scale_config("paper")
+    text = report.page(*[simulated.make(SMOKE, keep=lambda run: False)] * 2, scale)
+    assert "Miniature" not in text
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def buttons(page: Page, target: str) -> list[dict[str, Any]]:
+    return [e for e in page.find("button", target) if "title" in e]
+
+
+@pytest.mark.parametrize("target", ["table1", "table3"])
+def test_cells_are_those_of_the_table_with_what_stands_behind(
+    target: str, mini: Results, page: Page
+) -> None:
+    frame = tables.data(target, mini, MINI)
+    cells = buttons(page, target)
+    assert len(cells) == len(frame)
+    for button, c in zip(cells, frame.itertuples(index=False), strict=True):
+        assert button["text"] == words.plus_minus(c.mean, c.std)
+        (behind,) = page.find("div", id=button["popovertarget"])
+        assert f"run {c.hash}" in behind["text"]
+        assert f"{c.heldout:.2f} at" in behind["text"]
+        assert "seed 1: " in behind["text"]
+        column = paper.Column(c.data, c.model, c.optimizer)
+        runs = protocols.grid(mini, **column._asdict(), method=c.method)
+        values = [e["text"] for e in page.find("td", button["popovertarget"])]
+        assert sorted(values) == sorted(f"{value:.2f}" for value in runs["best_mean"])
+        (chosen,) = page.find("td", button["popovertarget"], class_="chosen")
+        assert chosen["text"] == f"{c.mean:.2f}"
+        assert chosen["title"] == f"run {c.hash}"
+
+
+def test_the_papers_value_stands_beside_ours_with_its_protocol(page: Page) -> None:
+    (table,) = page.find("section", id="table1")
+    assert "71.95 ± 0.10" in table["text"]
+    for row in page.find("th", "table1", scope="row"):
+        if not any(str(name).startswith("table1-cell") for name in row["in"]):
+            assert "protocol" in row["text"] or row["text"] in ("η, λ chosen", "runs")
+
+
+def rows(page: Page, target: str) -> list[str]:
+    """The names of a table's rows, without what opens behind its cells."""
+    heads = page.find("th", target, scope="row")
+    return [e["text"] for e in heads if not any("-cell" in str(name) for name in e["in"])]
+
+
+def test_table3_names_its_methods(page: Page) -> None:
+    assert rows(page, "table3") == ["WD", "RWD", "PWD", "LPWD"]
+
+
+def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: Results) -> None:
+    beside = mini.runs[mini.runs["method"] == "wd"].assign(profile="linear")
+    epochs = mini.epochs[mini.epochs["hash"].isin(beside["hash"])]
+    beside, epochs = (frame.assign(hash="linear-" + frame["hash"]) for frame in (beside, epochs))
+    beside["best_mean"] += 4
+    setting = identity.default_setting("mini", *paper.ablation_column(MINI), pretrained=True)
+    every = Results(
+        pd.concat([mini.runs, beside]).assign(setting=setting),
+        pd.concat([mini.epochs, epochs]),
+        mini.zero_shot,
+    )
+    page = Page(report.page(mini, every, MINI))
+    names = rows(page, "controls")
+    assert names == [part.question for part in controls.PARTS]
+    texts = [e["text"] for e in page.find("td", "controls")]
+    of_row = texts[9 * names.index("The layers, decayed before the update") :][:9]
+    assert of_row[:2] == ["WD × linear", "WD"]
+    assert of_row[3].startswith("+4.00")
+    assert of_row[7:] == ["6 : 0 of 6", "+4.00"]
+    (section,) = page.find("section", id="controls")
+    assert f"difference, {verdicts.HELD_OUT}" in section["text"]
+
+
+def test_gaps_are_told_with_the_command_that_fills_them(bare: Page, partial: Page) -> None:
+    for target in (*figures.DRAWINGS, "table1", "table3", "controls"):
+        (section,) = bare.find("section", id=target)
+        assert f"make {target} SCALE=smoke" in section["text"]
+    (claimed,) = bare.find("section", id="claims")
+    assert claimed["text"].count("not trained yet") == len(claims.CLAIMS)
+    (made,) = bare.find("section", id="made")
+    assert "No run is stored yet" in made["text"]
+    sgdm = next(e for e in buttons(partial, "table1") if e["title"].endswith("SGDM"))
+    assert sgdm["text"] == words.GAP
+    (behind,) = partial.find("div", id=sgdm["popovertarget"])
+    assert "not trained yet: make table1 SCALE=smoke" in behind["text"]
+
+
+def test_diverged_runs_are_told(partial: Page) -> None:
+    assert partial.find("td", class_="diverged")
+    svg = vl_convert.vegalite_to_svg(partial.spec("figure4"))
+    assert f">{charts.DIVERGED}<" in svg
+    cells = re.findall(r'<path aria-label="[^"]*[:] div\.[^>]*>', svg)
+    fills = {fill for cell in cells for fill in re.findall(r'fill="([^"]+)"', cell)}
+    assert fills == {"#eeeeee"}
+    (made,) = partial.find("section", id="made")
+    assert re.search(r"[1-9]\d* of them diverged", made["text"])
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", figures.DRAWINGS)
+def test_charts_are_drawn_from_the_figures_numbers(target: str, page: Page) -> None:
+    svg = vl_convert.vegalite_to_svg(page.spec(target))
+    assert svg.count('class="mark-symbol') + svg.count('class="mark-rect') > 0
+    assert 'aria-roledescription="point"' in svg
+
+
+def test_charts_without_runs_are_drawn_too(bare: Page) -> None:
+    for target in figures.DRAWINGS:
+        assert "<svg" in vl_convert.vegalite_to_svg(bare.spec(target))
+
+
+def test_a_heatmap_holds_every_cell_of_figure4(mini: Results, page: Page) -> None:
+    rows = [row for rows in page.spec("figure4")["datasets"].values() for row in rows]
+    runs = figures.data("figure4", mini, MINI)["figure4"]
+    shown = {row["hash"]: row["value"] for row in rows if row.get("text") is not None}
+    assert {name: shown[name] for name in runs["hash"]} == dict(
+        zip(runs["hash"], runs["best_mean"], strict=True)
+    )
+
+
+def test_curves_are_of_fresh_seeds_where_there_are_some(mini: Results, page: Page) -> None:
+    curves = pd.DataFrame(page.spec("figure1")["datasets"]["curves"])
+    assert set(curves["seed"]) == {1, 2, 3}
+    one = curves[curves["hash"] == curves["hash"].iloc[0]].iloc[0]
+    epochs = mini.epochs[mini.epochs["hash"] == one["hash"]].sort_values("epoch")
+    assert one["test_top1"] == pytest.approx(epochs["test_top1"].tolist(), rel=1e-3)
+
+
+def test_methods_look_as_in_the_papers_style() -> None:
+    cycle = re.search(r"prop_cycle: (.+)", figures.STYLE.read_text())
+    assert cycle
+    colours = {f"#{name}" for name in re.findall(r'"(\w{6})"', cycle[1])}
+    assert list(charts.METHODS) == list(paper.METHODS.values())
+    assert len({look[0] for look in charts.METHODS.values()}) == len(charts.METHODS)
+    assert {look[0] for look in charts.METHODS.values()} | set(charts.SERIES) <= colours
+    for method, look in LOOKS.items():
+        assert charts.METHODS[paper.METHODS[method]][0] == look["color"]
+
+
+# -- all runs --------------------------------------------------------------------------------------
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def rules_of_badges() -> Iterator[tuple[str, str]]:
+    style = Path(report.__file__).with_name("page.css").read_text()
+    for verdict in verdicts.SIGNS:
+        found = re.search(rf"\.{verdict.replace(' ', '-')} {{(.+?)}}", style)
+        assert found, verdict
+        background, colour = (
+            re.search(rf"{name}: (#\w+)", f" {found[1]}")
+            for name in (r"[ ;]background", r"[ ;]color")
+        )
+        assert background
+        assert colour
+        yield background[1], colour[1]
+
+
+def test_badges_have_the_contrast_that_eyes_need() -> None:
+    for colours in rules_of_badges():
+        full = [c if len(c) == 7 else "#" + "".join(2 * d for d in c[1:]) for c in colours]
+        low, high = sorted(map(luminance, full))
+        assert (high + 0.05) / (low + 0.05) >= 7
+
+
+def test_all_runs_are_listed_also_those_beside_the_tables(mini: Results) -> None:
+    extra = mini.runs.iloc[[0]].assign(hash="besides", normalize="mean")
+    every = mini._replace(runs=pd.concat([mini.runs, extra]))
+    html = report.stored.table(every, mini).html
+    (data,) = re.findall(r'"data_json": ("(?:[^"\\]|\\.)*")', html)
+    rows = json.loads(json.loads(data))
+    assert sorted(row[-1] for row in rows) == sorted(every.runs["hash"])
+    assert [row[-1] for row in rows if "no" in row] == ["besides"]
+    best = {row[-1]: row[8] for row in rows}
+    for run in mini.runs.itertuples():
+        assert best[run.hash] == f"{run.best_mean:.2f}"

@@ -1,0 +1,120 @@
+"""Made-up results with known answers, for the tests of statistics, tables, figures and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from lpwd.config.rates import rate_grid
+from lpwd.store import frames, summary
+from lpwd.store.frames import Results
+
+Run = dict[str, Any]
+
+LEVELS = {"baseline": 60, "l2": 59, "wd": 61, "rwd": 62, "pwd": 63, "lpwd": 64}
+
+
+def top1_of(run: Run) -> float:
+    """Final test top-1 (%): each method's own level, lower by the distance from the base rates."""
+    distance = 0 if run["method"] == "baseline" else abs(np.log10(run["rate_factor"]))
+    weight = 1 if run["method"] == "lpwd" else 2
+    return LEVELS[run["method"]] - abs(np.log10(run["lr_factor"])) - weight * distance
+
+
+def make(
+    scale: DictConfig,
+    seeds: int = 0,
+    top1: Callable[[Run], float] = top1_of,
+    diverges: Callable[[Run], bool] = lambda run: False,
+    keep: Callable[[Run], bool] = lambda run: True,
+) -> Results:
+    """The whole grid of a scale, all methods, with `seeds` fresh seeds of each of its runs."""
+    chosen = [run for run in grid(scale, seeds) if keep(run)]
+    made = [simulate(run, scale, top1(run), diverges(run)) for run in chosen]
+    return Results(
+        pd.DataFrame([m[0] for m in made], columns=list(frames.RUN_COLUMNS)).astype(
+            frames.RUN_COLUMNS
+        ),
+        frame([row for m in made for row in m[1]], frames.EPOCH_COLUMNS),
+        frame([row for m in made for row in m[2]], frames.ZERO_SHOT_COLUMNS),
+    )
+
+
+def frame(rows: list[Run], columns: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+
+def grid(scale: DictConfig, seeds: int) -> Iterator[Run]:
+    """Every run, in the order of runs.csv."""
+    g = scale.grid
+    models = sorted({*g.models, *g.series})
+    methods = sorted(LEVELS)
+    for data, model, optimizer, method in product(
+        sorted(g.datasets), models, g.optimizers, methods
+    ):
+        rates = rate_grid(scale, optimizer)
+        lrs = sorted(zip(rates.lrs, g.lr_factors, strict=True))
+        lambdas = sorted(zip(rates.rates, g.rate_factors, strict=True))
+        if model not in g.models and (optimizer, method) not in (("adam", "wd"), ("adam", "lpwd")):
+            continue
+        if method == "baseline":
+            lambdas = [(float("nan"), float("nan"))]
+        for (lr, lr_factor), (rate, rate_factor) in product(lrs, lambdas):
+            for seed in range(seeds + 1):
+                yield {
+                    **{"data": data, "model": model, "optimizer": optimizer, "method": method},
+                    **{"lr": lr, "lr_factor": lr_factor, "rate": rate, "rate_factor": rate_factor},
+                    "seed": seed,
+                }
+
+
+def simulate(
+    run: Run, scale: DictConfig, top1: float, diverges: bool
+) -> tuple[Run, list[Run], list[Run]]:
+    """A run's row, epochs and zero-shot curve: top-1 climbs to its last value, losses fall."""
+    name = "-".join(str(run[key]) for key in ("data", "model", "optimizer", "method", "seed"))
+    name = f"{name}-{run['lr']}-{run['rate']}"
+    epochs = [epoch(run, name, n, scale, top1) for n in range(1, scale.epochs + 1)]
+    if diverges:
+        epochs = epochs[:2]
+        epochs[-1] |= dict.fromkeys(
+            ("train_loss", "test_top1", "test_a_top1", "test_b_top1", "heldout_top1"), float("nan")
+        )
+    last = epochs[-1]
+    row = dict.fromkeys(frames.RUN_COLUMNS, "") | {
+        **{"hash": name, "profile": "linear" if run["method"] == "lpwd" else "uniform"},
+        **{"normalize": "none", "layers": "block", "coupled": True, "exclude": ""},
+        **{"pretrained": "true", "setting": "test", "batch_size": 1, "train_images": 1},
+        **{"epochs": scale.epochs, "steps": 1, "seconds": 1.0, "threads": 1},
+        "status": "diverged" if diverges else "done",
+        "diverged_epoch": last["epoch"] if diverges else float("nan"),
+        **summary.summarize(epochs, scale.epochs),
+        **{"final_top1": last["test_top1"], "final_loss": last["train_loss"], "weight_norm": 1.0},
+        **{key: value for key, value in run.items() if not key.endswith("factor")},
+    }
+    curve = []
+    if run["method"] == "baseline" and not diverges:
+        curve = [
+            {"hash": name, "step": step, "test_top1": max(10.0, top1 - step)} for step in range(101)
+        ]
+    return row, epochs, curve
+
+
+def epoch(run: Run, name: str, n: int, scale: DictConfig, top1: float) -> Run:
+    now = top1 - 2 * (scale.epochs - n)
+    opposing = float("nan")
+    if run["method"] in ("wd", "rwd", "pwd", "lpwd"):
+        opposing = 0.01 * run["lr_factor"] ** 0.5 * run["rate_factor"] ** 0.25
+        opposing = 0.0 if run["method"] in ("rwd", "pwd") else opposing
+    return {
+        **{"hash": name, "epoch": n, "train_loss": 10 / n - top1 / 100, "seconds": 1.0},
+        **{"test_top1": now, "test_a_top1": now + 1, "test_b_top1": now - 1},
+        "heldout_top1": now + 2 if scale.images.heldout else float("nan"),
+        **{"r_op_share": opposing, "r_op_size": opposing / 2, "weight_norm": 1.0},
+        **{"r_op_share_layers": [opposing] * 2, "r_op_size_layers": [opposing / 2] * 2},
+    }

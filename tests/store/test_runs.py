@@ -1,0 +1,250 @@
+"""A run's identity and the store."""
+
+import shutil
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lpwd.config import compose
+from lpwd.config.errors import ConfigError
+from lpwd.config.rates import canonical_number
+from lpwd.store import frames, identity, run_file
+from lpwd.store.store import Store
+
+
+def settings(*overrides: str) -> identity.Settings:
+    from omegaconf import OmegaConf
+
+    from lpwd.config.compose import without_hydra
+
+    cfg = compose.composed(["scale=smoke", *overrides])
+    return identity.settings(OmegaConf.to_container(without_hydra(cfg), resolve=True))  # pyright: ignore
+
+
+def identity(*overrides: str) -> str:
+    return identity.run_id(settings(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["optimizer.lr=1e-3"], ["optimizer.lr=0.001"]),
+        (["optimizer.lr=5e-3"], ["optimizer.lr_factor=10"]),
+        (["decay.rate=1"], ["decay.rate=1.0"]),
+        (["decay.rate=0.1"], ["decay.rate_factor=5"]),
+        (["decay=lpwd"], ["decay=pwd", "decay.profile=linear"]),
+        (["decay=lpwd", "decay.profile=uniform"], ["decay=pwd"]),
+        (["decay=baseline", "decay.rate=0.3"], ["decay=baseline", "decay.layers=tensor"]),
+        (["decay.exclude=[bias,norm]"], ["decay.exclude=[norm,bias]"]),
+        (["machine.threads=2", "wandb.mode=offline"], ["machine.compile=true"]),
+        (["+experiment=table1"], []),
+        (["optimizer.schedule=constant"], []),  # stored runs are older than the key
+        (["scale.grid.lr_factors=[1]"], ["scale.base.sgdm.lr=3"]),
+    ],
+)
+def test_one_run_under_two_spellings(one: list[str], other: list[str]) -> None:
+    assert identity(*one) == identity(*other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "seed=1",
+        "decay.rate=0.03",
+        "decay=wd",
+        "decay.profile=reversed",
+        "decay.normalize=params",
+        "decay.layers=tensor",
+        "decay.coupled=false",
+        "optimizer=sgdm",
+        "optimizer.schedule=cosine",
+        "model=swin_micro",
+        "scale.epochs=3",
+        "model.pretrained=false",
+        "scale.precision=bf16",
+        "data.augment=[]",
+    ],
+)
+def test_what_changes_numbers_changes_the_identity(change: str) -> None:
+    assert identity(change) != identity()
+
+
+@given(st.decimals(0, 1000, places=4), st.decimals(0, 100, places=3))
+def test_a_number_has_one_spelling(base: Decimal, factor: Decimal) -> None:
+    product = canonical_number(float(base) * float(factor))
+    assert product == float(base * factor)
+    assert canonical_number(product) == product
+
+
+# -- the store ------------------------------------------------------------------------------------
+
+
+def record(seed: int = 0, **summary: Any) -> run_file.Record:
+    known = settings(f"seed={seed}", "decay=wd")
+    numbers = {name: 0.5 for name, kind in frames.RUN_COLUMNS.items() if kind == "float64"}
+    counts = {name: 7 for name, kind in frames.RUN_COLUMNS.items() if kind == "int64"}
+    texts = {name: "x" for name, kind in frames.RUN_COLUMNS.items() if kind == "str"}
+    own = set(frames.row_of_settings(known))
+    rest = {k: v for k, v in (numbers | counts | texts).items() if k not in own and k != "hash"}
+    epoch = {name: 1.5 for name in frames.EPOCH_COLUMNS if name not in ("hash", "epoch")}
+    epoch |= {"r_op_share_layers": [0.1, 0.2], "r_op_size_layers": [0.3, 0.4]}
+    return {
+        "hash": identity.run_id(known),
+        "settings": known,
+        "summary": {**rest, "pretrained": "true", "status": "done", **summary},
+        "epochs": [{"epoch": e, **epoch} for e in (1, 2)],
+        "zero_shot": [90.0, 10.0],
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("LPWD_RESULTS", str(tmp_path))
+    return Store("smoke")
+
+
+def test_what_is_stored_comes_back(store: Store) -> None:
+    mine = record(best_mean=float("nan"))
+    store.save(mine)
+    assert store.has(mine["hash"])
+    stored = store.read(mine["hash"])
+    assert stored is not None
+    assert stored["epochs"] == mine["epochs"]
+    assert stored["summary"]["best_mean"] is None  # JSON has no NaN
+    results = store.collect()
+    assert results.runs["hash"].tolist() == [mine["hash"]]
+    assert results.runs["best_mean"].isna().all()
+    assert results.epochs["epoch"].tolist() == [1, 2]
+    assert list(results.epochs["r_op_share_layers"][0]) == [0.1, 0.2]
+    assert results.zero_shot["test_top1"].tolist() == [90.0, 10.0]
+
+
+def test_collecting_twice_changes_nothing(store: Store) -> None:
+    for seed in range(3):
+        store.save(record(seed))
+    files = ("runs.csv", "epochs.parquet", "zero_shot.parquet")
+    store.collect()
+    before = [(store.root / name).read_bytes() for name in files]
+    store.collect()
+    assert [(store.root / name).read_bytes() for name in files] == before
+
+
+def test_committed_rows_count_without_their_directories(store: Store) -> None:
+    mine = record()
+    store.save(mine)
+    before = store.collect()
+    shutil.rmtree(store.runs)
+    assert store.has(mine["hash"])
+    after = store.collect()
+    pd.testing.assert_frame_equal(before.runs, after.runs)
+    pd.testing.assert_frame_equal(before.zero_shot, after.zero_shot)
+
+
+def test_the_first_of_two_stays(store: Store) -> None:
+    store.save(record(best_mean=1.0))
+    store.save(record(best_mean=2.0))
+    assert store.collect().runs["best_mean"].tolist() == [1.0]
+    assert [path.name for path in store.runs.iterdir()] == [record()["hash"]]
+
+
+def test_forget_drops_one(store: Store) -> None:
+    for seed in range(2):
+        store.save(record(seed))
+    store.collect()
+    store.forget(record(1)["hash"])
+    assert store.stored() == {record(0)["hash"]}
+    with pytest.raises(ConfigError, match="no runs of scale smoke"):
+        store.forget("0123456789ab")
+
+
+def edit(path: Path) -> None:
+    text = path.read_text()
+    path.write_text(text.replace('"best_mean":0.5', '"best_mean":99.5'))
+    assert path.read_text() != text
+
+
+def unknown_version(path: Path) -> None:
+    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-40]), "truncated"),
+        (lambda path: path.write_bytes(b""), "truncated"),
+        (edit, "changed after it was stored"),
+        (unknown_version, "version 99"),
+        (lambda path: path.unlink(), "no run.json"),
+    ],
+)
+@pytest.mark.parametrize("collected", [False, True])
+def test_a_damaged_run_is_named_and_set_aside(
+    store: Store, damage: Any, said: str, collected: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, other = record(0), record(1)
+    store.save(mine)
+    store.save(other)
+    if collected:
+        store.collect()
+    damage(store.runs / mine["hash"] / "run.json")
+    assert store.stored() == {other["hash"]}
+    assert said in (message := capsys.readouterr().err)
+    assert mine["hash"] in message
+    assert (store.runs / f"{mine['hash']}.damaged-1").exists()
+    assert store.collect().runs["hash"].tolist() == [other["hash"]]
+    store.save(mine)
+    assert store.stored() == {mine["hash"], other["hash"]}
+
+
+def test_an_edited_row_does_not_count(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.save(record())
+    store.collect()
+    shutil.rmtree(store.runs)
+    table = store.root / "runs.csv"
+    table.write_text(table.read_text().replace(",done,", ",diverged,"))
+    assert store.stored() == set()
+    assert "was edited" in capsys.readouterr().err
+
+
+def test_rows_without_epochs_do_not_count(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.save(record())
+    store.collect()
+    shutil.rmtree(store.runs)
+    epochs = store.root / "epochs.parquet"
+    content = bytearray(epochs.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    epochs.write_bytes(bytes(content))
+    assert store.stored() == set()
+    assert "do not count as stored" in capsys.readouterr().err
+
+
+def test_failures_are_kept_until_mended(store: Store) -> None:
+    mine = record()
+    store.fail(mine["hash"], mine["settings"], "Traceback …\nMemoryError: too large")
+    assert store.failures() == {mine["hash"]: "MemoryError: too large"}
+    store.save(mine)
+    assert store.failures() == {}
+
+
+def test_reading_leaves_no_thread_behind(store: Store) -> None:
+    """Arrow's threads now and then abort a process that ends soon after."""
+    store.save(record(1))
+    store.collect()
+    code = (
+        "import os, pathlib, sys; from lpwd import runs;"
+        " threads = lambda: len(os.listdir('/proc/self/task')); before = threads();"
+        " store = runs.Store('smoke', pathlib.Path(sys.argv[1]));"
+        " print(len(store.collect().epochs), threads() - before)"
+    )
+    command = [sys.executable, "-c", code, str(store.root)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    epochs, started = map(int, done.stdout.split())
+    assert epochs > 0, done.stderr
+    assert started == 0

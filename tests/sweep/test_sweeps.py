@@ -1,0 +1,138 @@
+"""From grids to runs: the counts of the paper, Table 2's rates, and what is shared."""
+
+import pandas as pd
+import pytest
+import simulated
+
+from lpwd.analysis import main_grid
+from lpwd.config import compose
+from lpwd.config.compose import scale_config
+from lpwd.config.errors import ConfigError
+from lpwd.config.paths import ROOT
+from lpwd.store import frames, identity
+from lpwd.store.frames import Results
+from lpwd.sweep import grids, plan
+
+
+@pytest.fixture(scope="module")
+def nothing() -> Results:
+    return frames._frames([])
+
+
+@pytest.fixture(scope="module")
+def paper_jobs(nothing: Results) -> dict[str, plan.Needs]:
+    return {target: plan.needs(target, "paper", 0, nothing) for target in plan.EXPERIMENTS}
+
+
+def test_the_papers_grid_has_956_runs(paper_jobs: dict[str, plan.Needs]) -> None:
+    names = {target: {job.run for job in need.jobs} for target, need in paper_jobs.items()}
+    assert len(names["table1"]) == 880
+    assert len(names["table3"] - names["table1"]) == 70
+    assert len(paper_jobs["figure5"].waiting) == 6
+    rest = names["figure1"] | names["figure2"] | names["figure3"] | names["figure4"]
+    assert rest | names["figure5"] <= names["table1"] | names["table3"]
+    assert names["table2"] == set()
+
+
+def test_the_grids_are_table_2(paper_jobs: dict[str, plan.Needs]) -> None:
+    reported = pd.read_csv(ROOT / "results" / "reported" / "table2.csv")
+    settings = [job.settings for job in paper_jobs["table1"].jobs]
+    for optimizer in ("adam", "sgdm"):
+        mine = [s for s in settings if s["optimizer"]["name"] == optimizer]
+        rows = reported[reported["optimizer"] == optimizer].set_index("parameter")["value"]
+        assert {s["optimizer"]["lr"] for s in mine} == set(rows["lr"])
+        assert {s["decay"]["rate"] for s in mine if "rate" in s["decay"]} == set(rows["rate"])
+        base = scale_config("paper").base[optimizer]
+        assert (base.lr, base.rate) == (rows["lr_base"], rows["rate_base"])
+
+
+def test_every_run_of_the_paper_scale_is_the_papers(paper_jobs: dict[str, plan.Needs]) -> None:
+    for job in paper_jobs["table1"].jobs:
+        s = job.settings
+        assert (s["scale"]["epochs"], s["scale"]["batch_size"]) == (100, 512)
+        assert s["data"]["augment"] == [{"_target_": "albumentations.HorizontalFlip", "p": 0.5}]
+        momentum = {"adam": ("betas", [0.9, 0.999]), "sgdm": ("momentum", 0.9)}
+        key, value = momentum[s["optimizer"]["name"]]
+        assert s["optimizer"][key] == value
+
+
+def test_a_jobs_identity_is_that_of_its_own_config(nothing: Results) -> None:
+    from omegaconf import OmegaConf
+
+    from lpwd.config.compose import without_hydra
+
+    for target in ("table3", "figure3"):
+        for job in plan.needs(target, "smoke", 0, nothing).jobs[::7]:
+            cfg = without_hydra(compose.composed(list(job.overrides)))
+            settings = identity.settings(OmegaConf.to_container(cfg, resolve=True))  # pyright: ignore
+            assert identity.run_id(settings) == job.run
+
+
+def expander(*arguments: str) -> grids.Expander:
+    return grids.Expander(compose._compose, ["scale=smoke", *arguments], compose._groups())
+
+
+def test_what_is_typed_is_a_grid() -> None:
+    grid = expander("decay=wd,lpwd", "decay.rate=0.1,0.01", "seed=0,1,2")
+    assert len(grids.unique(grid.plain(grids.Grid()))) == 12
+
+
+def test_baseline_is_trained_once_for_all_rates() -> None:
+    grid = expander("decay=baseline,wd", "decay.rate=0.1,0.01")
+    assert len(grids.unique(grid.plain(grids.Grid()))) == 3
+
+
+def test_the_command_line_replaces_an_axis() -> None:
+    axes = {"decay": ["wd", "lpwd"], "optimizer.lr_factor": [10, 1]}
+    jobs = grids.unique(expander("decay=rwd").plain(grids.Grid(axes)))
+    assert [job.settings["decay"]["method"] for job in jobs] == ["rwd", "rwd"]
+
+
+def test_fresh_seeds_of_every_run() -> None:
+    grid = grids.Grid({"decay": ["wd", "lpwd"]}, seeds="all")
+    jobs = grids.unique(expander().plain(grid, seeds=2))
+    assert sorted(job.settings["seed"] for job in jobs) == [0, 0, 1, 1, 2, 2]
+
+
+def test_chosen_rates_need_something_to_choose_among(nothing: Results) -> None:
+    grid = grids.Grid({"decay": ["wd"]}, rates="chosen", model="convnext_micro", seeds="all")
+    with pytest.raises(grids.ChoiceMissing, match="digits convnext_micro adam wd"):
+        list(expander().chosen(grid, nothing, seeds=2))
+    assert len(expander().waiting(grid, seeds=2)) == 2  # seed 0 is in the grid
+
+
+def test_a_misspelt_axis_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'decay\.rate'"):
+        list(expander("decay.rat=0.1,0.2").plain(grids.Grid()))
+    with pytest.raises(ValueError, match="rates='choosen'"):
+        grids.Grid(rates="choosen")
+
+
+def test_fresh_seeds_at_the_rates_of_both_protocols() -> None:
+    scale = scale_config("smoke")
+    axes = {"decay": ["wd"], "optimizer.lr_factor": [10, 1], "decay.rate_factor": [50, 5]}
+    jobs = grids.unique(expander().plain(grids.Grid(axes)))
+    results = simulated.make(scale, keep=lambda run: run["method"] == "wd" and run["seed"] == 0)
+    rows = results.runs.head(len(jobs)).copy()
+    best, held_out = 1, 2  # the first by the test set, the second by the held-out images
+    of_job = {
+        key: [frames.row_of_settings(job.settings)[key] for job in jobs] for key in main_grid.KIND
+    }
+    names = [job.run for job in jobs]
+    lrs = [job.settings["optimizer"]["lr"] for job in jobs]
+    rates = [job.settings["decay"]["rate"] for job in jobs]
+    rows = rows.assign(**of_job, hash=names, seed=0, lr=lrs, rate=rates, best_mean=50.0)
+    rows.loc[rows["hash"] == names[best], "best_mean"] = 60.0
+    epochs = results.epochs[results.epochs["hash"] == results.runs["hash"].iloc[0]]
+    epochs = pd.concat([epochs.assign(hash=name) for name in names])
+    epochs.loc[epochs["hash"] == names[held_out], "heldout_top1"] += 10
+    stored = Results(rows, epochs, results.zero_shot.head(0))
+
+    fresh = list(expander().chosen(grids.Grid(axes, seeds="chosen"), stored, seeds=2))
+    found = {(s["optimizer"]["lr"], s["decay"]["rate"]) for s in (job.settings for job in fresh)}
+    assert found == {(lrs[best], rates[best]), (lrs[held_out], rates[held_out])}
+    assert sorted(job.settings["seed"] for job in fresh) == [1, 1, 2, 2]
+    # Runs outside of this grid's axes are not chosen among.
+    narrow = grids.Grid({**axes, "optimizer.lr_factor": [lrs[3] / 5e-4]}, seeds="chosen")
+    narrowed = list(expander().chosen(narrow, stored, seeds=1))
+    assert {job.settings["optimizer"]["lr"] for job in narrowed} == {lrs[3]}
