@@ -1,55 +1,46 @@
-"""TODO lpwd.analysis.cells."""
+"""The cells of Tables 1, 2 and 3: all that is known of each, a row a cell."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd.analysis import intervals, paper, protocols
-from lpwd.analysis.intervals import Interval
+from lpwd.analysis import paper, protocols
+from lpwd.analysis.intervals import columns_of
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import DIVERGED
-from lpwd.config.rates import canonical_number, grid_size, number
-from lpwd.store.frames import Results, only
+from lpwd.analysis.protocols import HELD_OUT, PAPERS
+from lpwd.config.rates import canonical_number, number
 
 TABLE1_METHODS = ("baseline", "l2", "wd", "lpwd")
 TABLE3_METHODS = ("wd", "rwd", "pwd", "lpwd")
 
 
-# -- Tables 1 and 3: the cells ---------------------------------------------------------------------
-
-
-def table1(results: Results, scale: DictConfig) -> pd.DataFrame:
+@cache
+def table1(main: MainGrid) -> pd.DataFrame:
     """A row a cell of Table 1, method by method: see `cell`."""
-    return _cells(results, scale, "table1", TABLE1_METHODS, paper.columns(scale))
+    return _cells(main, "table1", TABLE1_METHODS, paper.columns(main.scale))
 
 
-def table3(results: Results, scale: DictConfig) -> pd.DataFrame:
+@cache
+def table3(main: MainGrid) -> pd.DataFrame:
     """A row a method of Table 3, the ablation: see `cell`."""
-    return _cells(results, scale, "table3", TABLE3_METHODS, [paper.ablation_column(scale)])
+    return _cells(main, "table3", TABLE3_METHODS, [paper.ablation_column(main.scale)])
 
 
 def _cells(
-    results: Results,
-    scale: DictConfig,
-    table: str,
-    methods: Sequence[str],
-    columns: Sequence[Column],
+    main: MainGrid, table: str, methods: Sequence[str], columns: Sequence[Column]
 ) -> pd.DataFrame:
-    rows = [cell(results, scale, table, m, column) for m in methods for column in columns]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([cell(main, table, m, column) for m in methods for column in columns])
 
 
-def cell(
-    results: Results, scale: DictConfig, table: str, method: str, column: Column
-) -> dict[str, Any]:
+def cell(main: MainGrid, table: str, method: str, column: Column) -> dict[str, Any]:
     """All that is known of one method in one column; accuracies in percent.
-
-    Nothing is chosen until the grid is whole: the best of a part may be far from the best of all.
 
     mean, std: the paper's protocol, of the run `hash` at lr and rate · heldout: the held-out
     protocol, of the runs `heldout_hash` · seeds_*: fresh seeds at the rates the paper's protocol
@@ -58,86 +49,48 @@ def cell(
     column, paired by seed (a diverged one counts as 0 %) · runs, diverged, expected: seed-0 runs
     stored, of which diverged, and how many the grid has · paper_*: the paper's own numbers.
     """
-    which = {**column._asdict(), "method": method}
-    runs = protocols.grid(results, **which)
-    among = if_whole(results, scale, **which)
-    best = protocols.chosen(among, **which)
-    held_out = protocols.held_out_choice(among, **which)
-    seeds, held_out_seeds = (
-        protocols.fresh_values(among, **which),
-        protocols.fresh_held_out(among, **which),
-    )
+    candidates = main.cell(column, method)
+    best = candidates.runs.merge(candidates.choice(PAPERS)[["hash"]], on="hash")
+    chosen: Any = best.iloc[0] if len(best) else dict.fromkeys(best, math.nan) | {"hash": ""}
+    held_out = candidates.choice(HELD_OUT)
+    seeds, held_out_seeds = candidates.fresh(PAPERS), candidates.fresh(HELD_OUT)
     paper_mean, paper_std = paper.reported_cell(table, method, column)
-    nan = math.nan
     return {
-        **{"method": method, **column._asdict()},
-        "mean": nan if best is None else best["best_mean"],
-        "std": nan if best is None else best["best_std"],
-        "lr": nan if best is None else best["lr"],
-        "rate": nan if best is None else best["rate"],
-        "hash": "" if best is None else best["hash"],
-        "runs": len(runs),
-        "diverged": int((runs["status"] == "diverged").sum()),
-        "expected": grid_size(scale, column.optimizer, method),
+        "method": method,
+        **column._asdict(),
+        "mean": chosen["best_mean"],
+        "std": chosen["best_std"],
+        "lr": chosen["lr"],
+        "rate": chosen["rate"],
+        "hash": chosen["hash"],
+        "runs": len(candidates.first),
+        "diverged": int((candidates.first["status"] == "diverged").sum()),
+        "expected": candidates.expected,
         "heldout": held_out["report"].mean(),
         "heldout_lr": " ".join(map(number, held_out["lr"].unique())),
         "heldout_rate": " ".join(map(number, held_out["rate"].dropna().unique())),
         "heldout_hash": " ".join(held_out["hash"].unique()),
-        **interval_of("seeds", seeds),
+        **columns_of("seeds", seeds),
         "seeds_diverged": int(seeds.isna().sum()),
-        **interval_of("heldout_seeds", held_out_seeds),
-        **interval_of("over_wd", _over_wd(seeds, protocols.fresh_values, results, scale, which)),
-        **interval_of(
-            "heldout_over_wd",
-            _over_wd(held_out_seeds, protocols.fresh_held_out, results, scale, which),
-        ),
-        **{"paper_mean": paper_mean, "paper_std": paper_std},
+        **columns_of("heldout_seeds", held_out_seeds),
+        **columns_of("over_wd", _over_wd(main, method, column, PAPERS)),
+        **columns_of("heldout_over_wd", _over_wd(main, method, column, HELD_OUT)),
+        "paper_mean": paper_mean,
+        "paper_std": paper_std,
     }
 
 
-def if_whole(results: Results, scale: DictConfig, **which: str) -> Results:
-    """`results` if the grid of a method in a column is whole, else none of them."""
-    expected = grid_size(scale, which["optimizer"], which["method"])
-    return results if len(protocols.grid(results, **which)) >= expected else only(results, set())
+def _over_wd(main: MainGrid, method: str, column: Column, protocol: str) -> pd.Series:
+    """Fresh seeds less WD's in the same column; empty for WD itself."""
+    mine, wd = (main.cell(column, m).fresh(protocol) for m in (method, "wd"))
+    return protocols.difference(mine.iloc[:0] if method == "wd" else mine, wd)
 
 
-def _over_wd(
-    values: pd.Series,
-    of: Callable[..., pd.Series],
-    results: Results,
-    scale: DictConfig,
-    which: dict[str, str],
-) -> pd.Series:
-    """By seed, less what `of` gives for WD in the same column; empty for WD itself."""
-    if which["method"] == "wd":
-        return values.iloc[:0]
-    wd = {**which, "method": "wd"}
-    others = of(if_whole(results, scale, **wd), **wd)
-    return (values.fillna(DIVERGED) - others.fillna(DIVERGED)).dropna()
+#: The rows of Table 2.
+PARAMETERS = ("lr_base", "rate_base", "lr", "rate")
 
 
-def interval_of(prefix: str, values: pd.Series) -> dict[str, float]:
-    """n, mean and interval of fresh seeds as <prefix>_n, _mean, _low and _high."""
-    found = intervals.interval(values.tolist())
-    return {
-        f"{prefix}_n": found.n,
-        f"{prefix}_mean": found.mean,
-        f"{prefix}_low": found.low,
-        f"{prefix}_high": found.high,
-    }
-
-
-def interval_in(row: Any, prefix: str) -> Interval:
-    """What `interval_of` put into a row."""
-    return Interval(*(getattr(row, f"{prefix}_{end}") for end in Interval._fields))
-
-
-# -- Table 2 ---------------------------------------------------------------------------------------
-
-PARAMETERS = {"lr_base": "η base", "rate_base": "λ base", "lr": "η", "rate": "λ"}
-
-
-def table2(results: Results, scale: DictConfig) -> pd.DataFrame:
+def table2(scale: DictConfig) -> pd.DataFrame:
     """The rates that the scale's config gives, a row a value; no runs are needed.
 
     Columns: parameter, optimizer, factor (times the base), value, paper (the value at the same

@@ -1,33 +1,35 @@
 """The controls that the paper lacks: what each part of LPWD contributes.
 
-    controls.draw("controls", results, scale, folder)
-    writes controls.md, and controls.csv and controls_series.csv, the frames of its two tables
+    controls.parts(main)     one kind of runs against another that differs from it in one part
+    controls.series(main)    Figure 5 with both methods at the same λ
 
-Each row of the first holds one kind of runs against another that differs from it in one part: the
-layers, the moment, the amount of decay, what counts as a layer, what is decayed, or where the
-weights come from. All are of Table 3's column (configs/experiment/controls.yaml), over every λ at
-ten and one times the base η. The second is Figure 5 with both methods at the same λ. Runs that are
-compared share seed, order and augmentation, so their differences are paired.
+A part is the layers, the moment, the amount of decay, what counts as a layer, what is decayed, or
+where the weights come from. All are of Table 3's column (configs/experiment/controls.yaml), over every
+λ at the largest η of the grid and at its base. Runs that are compared share seed, order and
+augmentation, so their differences are paired.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd.analysis import cells, intervals, main_grid, paper, protocols
-from lpwd.analysis.protocols import DIVERGED
-from lpwd.config.rates import number, rate_grid, strong_penalty
+from lpwd.analysis import paper
+from lpwd.analysis.intervals import columns_of, slopes
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, Candidates, difference
+from lpwd.config.rates import canonical_number, number, rate_grid, strong_penalty
 from lpwd.decay.rates import METHODS
-from lpwd.store import frames, identity
-from lpwd.store.frames import Results
+from lpwd.store.identity import default_setting
 
-#: Multiples of the base η that the controls are trained at.
-LR_FACTORS = (10, 1)
+
+def lr_factors(scale: DictConfig) -> tuple[float, float]:
+    """The multiples of the base η that the controls are trained at: the grid's largest, and 1."""
+    return max(scale.grid.lr_factors), 1
 
 
 class Kind(NamedTuple):
@@ -49,7 +51,20 @@ class Kind(NamedTuple):
             ", no norms and biases": self.exclude,
             ", from scratch": self.scratch,
         }
-        return paper.METHODS[self.method] + "".join(text for text, said in changes.items() if said)
+        said = "".join(text for text, applies in changes.items() if applies)
+        return paper.METHOD_NAMES[self.method] + said
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of runs.csv that select its runs, but for column, rates and setting."""
+        return {
+            "method": self.method,
+            "profile": self.profile or METHODS[self.method][1],
+            "normalize": self.normalize,
+            "layers": self.layers,
+            "exclude": self.exclude,
+            "coupled": True,
+        }
 
 
 class Part(NamedTuple):
@@ -99,133 +114,113 @@ PARTS = [
 ]
 
 
-def select(results: Results, scale: DictConfig, kind: Kind) -> Results:
+def candidates(main: MainGrid, kind: Kind) -> Candidates:
     """The runs of a kind in Table 3's column, at the controls' rates, all seeds."""
-    column, grid = paper.ablation_column(scale), rate_grid(scale, "adam")
-    lrs = [lr for lr, f in zip(grid.lrs, scale.grid.lr_factors, strict=True) if f in LR_FACTORS]
-    setting = identity.default_setting(scale.name, *column, pretrained=not kind.scratch)
+    scale, column = main.scale, paper.ablation_column(main.scale)
+    lrs = [float(canonical_number(scale.base.adam.lr * factor)) for factor in lr_factors(scale)]
+    rates = rate_grid(scale, column.optimizer).rates
     wanted = {
         **column._asdict(),
-        **{"method": kind.method, "profile": kind.profile or METHODS[kind.method][1]},
-        **{"normalize": kind.normalize, "layers": kind.layers, "exclude": kind.exclude},
-        **{"coupled": True, "setting": setting},
+        **kind.columns,
+        "setting": default_setting(scale.name, *column, pretrained=not kind.scratch),
     }
-    frame = results.runs
-    kept = frame["lr"].isin(lrs) & frame["rate"].isin(grid.rates)
+    runs = main.every.runs
+    kept = runs["lr"].isin(lrs) & runs["rate"].isin(rates)
     for name, value in wanted.items():
-        kept &= frame[name] == value
-    return frames.only(results, set(frame.loc[kept, "hash"]))
+        kept &= runs[name] == value
+    return Candidates(runs[kept], main.folds, expected=len(lrs) * len(rates))
 
 
-def data(results: Results, scale: DictConfig) -> pd.DataFrame:
+@cache
+def parts(main: MainGrid) -> pd.DataFrame:
     """A row a part; differences are run − reference in points of test top-1.
 
     cells: η and λ at which both are stored · won, lost: of them, where the run is better, or worse
     · median: of the differences over them · rates_*: η and λ that the paper's protocol chose ·
     best_*: each at them · heldout_rates_*, heldout_*: the same by the held-out protocol · seeds_*,
     heldout_seeds_*: fresh seeds at each one's chosen rates by either protocol, paired by seed, with
-    a 95 % interval (`stats.interval`) · strong, strong_seeds_*: under the strongest penalty, the
-    same η and λ for both.
+    a 95 % interval (`intervals.columns_of`) · strong, strong_seeds_*: under the strongest penalty,
+    the same η and λ for both.
     """
-    return pd.DataFrame([_row(part, results, scale) for part in PARTS])
+    found = {kind: candidates(main, kind) for part in PARTS for kind in (part.run, part.reference)}
+    strongest = strong_penalty(main.scale, "adam")
+    return pd.DataFrame(
+        [_row(part, found[part.run], found[part.reference], strongest) for part in PARTS]
+    )
 
 
-def _row(part: Part, results: Results, scale: DictConfig) -> dict[str, Any]:
-    run, reference = (select(results, scale, kind) for kind in (part.run, part.reference))
-    cells = _differences(run, reference)
-    strongest = strong_penalty(scale, "adam")
-    strong = _at(run, strongest) - _at(reference, strongest)
+def _row(
+    part: Part, run: Candidates, reference: Candidates, strongest: tuple[float, float]
+) -> dict[str, Any]:
+    cells = difference(_by_rates(run), _by_rates(reference)).round(9)  # 1e-16 is no difference
+    strong = difference(*(kind.at(*strongest)["best_mean"] for kind in (run, reference)))
     row = {
-        **{"part": part.question, "run": part.run.name, "reference": part.reference.name},
-        **{"cells": len(cells), "won": int((cells > 0).sum()), "lost": int((cells < 0).sum())},
+        "part": part.question,
+        "run": part.run.name,
+        "reference": part.reference.name,
+        "cells": len(cells),
+        "won": int((cells > 0).sum()),
+        "lost": int((cells < 0).sum()),
         "median": cells.median(),
     }
-    run, reference = (_if_whole(frame, scale) for frame in (run, reference))
-    for name, frame, kind in (("run", run, part.run), ("reference", reference, part.reference)):
-        best = protocols.chosen(frame, **_profile(kind))
-        held_out = protocols.held_out_choice(frame, **_profile(kind))
+    for name, kind in (("run", run), ("reference", reference)):
+        best, held_out = kind.choice(PAPERS), kind.choice(HELD_OUT)
         row |= {
-            f"rates_{name}": "" if best is None else _rates(best),
-            f"best_{name}": math.nan if best is None else best["best_mean"],
-            f"heldout_rates_{name}": " or ".join(_rates(c) for _, c in held_out.iterrows()),
+            f"rates_{name}": _rates(best),
+            f"best_{name}": best["report"].mean(),
+            f"heldout_rates_{name}": _rates(held_out),
             f"heldout_{name}": held_out["report"].mean(),
         }
-    pairs = (run, part.run, reference, part.reference)
+    for prefix, protocol in zip(("seeds", "heldout_seeds"), PROTOCOLS, strict=True):
+        row |= columns_of(prefix, difference(run.fresh(protocol), reference.fresh(protocol)))
     return {
         **row,
-        **cells.interval_of("seeds", _paired(protocols.fresh_values, *pairs)),
-        **cells.interval_of("heldout_seeds", _paired(protocols.fresh_held_out, *pairs)),
         "strong": strong.get(0, math.nan),
-        **cells.interval_of("strong_seeds", strong.drop(0, errors="ignore").dropna()),
+        **columns_of("strong_seeds", strong.drop(0, errors="ignore")),
     }
 
 
-def _if_whole(results: Results, scale: DictConfig) -> Results:
-    """The runs of a kind if none is missing: the best of a part may be far from the best of all."""
-    stored = int((results.runs["seed"] == 0).sum())
-    whole = stored >= len(LR_FACTORS) * len(scale.grid.rate_factors)
-    return results if whole else frames.only(results, set())
+def _by_rates(kind: Candidates) -> pd.Series:
+    return kind.first.set_index(["lr", "rate"])["best_mean"]
 
 
-def _profile(kind: Kind) -> dict[str, str]:
-    return {"profile": kind.profile or METHODS[kind.method][1]}
-
-
-def _rates(run: pd.Series) -> str:
-    return f"{number(run['lr'])}, {number(run['rate'])}"
-
-
-def _differences(run: Results, reference: Results) -> pd.Series:
-    """Paired by η and λ, of seed 0; a diverged run counts as 0 %."""
-    mine, other = (
-        frame[frame["seed"] == 0].set_index(["lr", "rate"])["best_mean"].fillna(DIVERGED)
-        for frame in (run.runs, reference.runs)
-    )
-    return (mine - other).dropna().round(9)  # 1e-16 is no difference
-
-
-def _at(results: Results, rates: tuple[float, float], **where: str) -> pd.Series:
-    """By seed; a diverged run counts as 0 %."""
-    return protocols.at_rates(results, rates, **where).fillna(DIVERGED)
-
-
-def _paired(
-    values: Callable[..., pd.Series], run: Results, kind: Kind, reference: Results, other: Kind
-) -> pd.Series:
-    """By seed; a diverged run counts as 0 %."""
-    mine = values(run, **_profile(kind)).fillna(DIVERGED)
-    return (mine - values(reference, **_profile(other)).fillna(DIVERGED)).dropna()
-
-
-# -- Figure 5 at equal λ ---------------------------------------------------------------------------
+def _rates(choice: pd.DataFrame) -> str:
+    pairs = zip(choice["lr"], choice["rate"], strict=True)
+    return " or ".join(f"{number(lr)}, {number(rate)}" for lr, rate in pairs)
 
 
 SERIES_COLUMNS = ["chosen_by", "lr", "rate", "model", "first"]
 SERIES_COLUMNS += [f"seeds_{end}" for end in ("n", "mean", "low", "high")]
 
 
-def series(results: Results, scale: DictConfig) -> pd.DataFrame:
+@cache
+def series(main: MainGrid) -> pd.DataFrame:
     """A row a model of Figure 5 and rates: LPWD − WD, both at those that one of them chose.
 
     Columns: chosen_by, lr, rate, model ("": the slope from one model to the next), first (seed 0)
     and seeds_* (fresh seeds, paired).
     """
-    printed = main_grid.main_grid(results, scale.name)
-    first = paper.ablation_column(scale)._replace(model=scale.grid.series[0])
     rows = []
     for method in ("wd", "lpwd"):
-        which = {**first._asdict(), "method": method}
-        rates = protocols.chosen_rates(cells.if_whole(printed, scale, **which), **which)
-        if rates is None:
-            continue
-        leads = {}
-        for model in scale.grid.series:
-            where = first._replace(model=model)._asdict()
-            wd, lpwd = (_at(printed, rates, **where, method=m) for m in ("wd", "lpwd"))
-            leads[model] = lpwd - wd
-        leads[""] = intervals.slopes(pd.DataFrame(leads))
-        for model, lead in leads.items():
-            row = {"chosen_by": method, "lr": rates[0], "rate": rates[1], "model": model}
-            row |= {"first": lead.get(0, math.nan)}
-            rows.append(row | cells.interval_of("seeds", lead.drop(0, errors="ignore").dropna()))
+        choice = main.cell(paper.series_column(main.scale), method).choice(PAPERS)
+        for lr, rate in zip(choice["lr"], choice["rate"], strict=True):
+            about = {"chosen_by": method, "lr": lr, "rate": rate}
+            rows += [{**about, **row} for row in _leads_at(main, lr, rate)]
     return pd.DataFrame(rows, columns=SERIES_COLUMNS)
+
+
+def _leads_at(main: MainGrid, lr: float, rate: float) -> list[dict[str, Any]]:
+    """LPWD − WD of every model of the series at these rates, and the slope over them."""
+    leads = {}
+    for model in main.scale.grid.series:
+        column = paper.series_column(main.scale, model)
+        leads[model] = difference(*(main.at(column, m, lr, rate) for m in ("lpwd", "wd")))
+    leads[""] = slopes(pd.DataFrame(leads))
+    return [
+        {
+            "model": model,
+            "first": lead.get(0, math.nan),
+            **columns_of("seeds", lead.drop(0, errors="ignore").dropna()),
+        }
+        for model, lead in leads.items()
+    ]

@@ -1,47 +1,52 @@
-"""TODO lpwd.analysis.leads."""
+"""LPWD's lead over WD in each column of Table 1: the paper's, and ours by both protocols."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import pandas as pd
-from omegaconf import DictConfig
 
-from lpwd.analysis import cells, claims, paper
-from lpwd.analysis.claims.measures import top1
+from lpwd.analysis import paper, protocols
+from lpwd.analysis.intervals import columns_of
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.store.frames import Results
+
+#: {protocol: the columns of its first seed's lead, and of its fresh seeds'}
+COLUMNS = {
+    protocols.PAPERS: ("first", "seeds"),
+    protocols.HELD_OUT: ("heldout", "heldout_seeds"),
+}
 
 
-def leads(results: Results, scale: DictConfig) -> pd.DataFrame:
+@cache
+def leads(main: MainGrid) -> pd.DataFrame:
     """LPWD − WD in points of test top-1: a row a column of Table 1, the last their mean.
 
     Columns: column, reported (the paper's), and by the paper's protocol and the held-out one the
     first seed's (first, heldout) and fresh seeds', paired (seeds_*, heldout_seeds_*:
-    `tables.interval_of`). NaN while runs of a column's grids are missing.
+    `intervals.columns_of`). NaN while runs of a column's grids are missing.
     """
-    columns = paper.columns(scale)
+    columns = paper.columns(main.scale)
     named = {", ".join(paper.column_names(column)): column for column in columns}
     mean = f"the mean of these {len(columns)}"
-    reported = pd.Series({name: _reported_lead(column) for name, column in named.items()})
+    reported = pd.Series({name: _reported(column) for name, column in named.items()})
     frame = pd.DataFrame({"reported": reported})
     frame.loc[mean] = reported.mean()
-    prefixes = ("first", "seeds"), ("heldout", "heldout_seeds")
-    for protocol, (first, fresh) in zip(claims.PROTOCOLS, prefixes, strict=True):
-        by_seed = pd.DataFrame(
-            {name: _lead(results, scale, column, protocol) for name, column in named.items()}
-        )
+    for protocol, (first, fresh) in COLUMNS.items():
+        by_seed = pd.DataFrame({name: lead(main, c, protocol) for name, c in named.items()})
         by_seed[mean] = by_seed.mean(axis=1, skipna=False)
-        frame[first] = by_seed.loc[0]
-        intervals = {name: cells.interval_of(fresh, by_seed[name].drop(0)) for name in by_seed}
-        frame = frame.join(pd.DataFrame.from_dict(intervals, orient="index"))
+        frame[first] = by_seed.reindex([0]).iloc[0]
+        rows = {name: columns_of(fresh, by_seed[name].drop(0, errors="ignore")) for name in by_seed}
+        frame = frame.join(pd.DataFrame.from_dict(rows, orient="index"))
     return frame.rename_axis("column").reset_index()
 
 
-def _lead(results: Results, scale: DictConfig, column: Column, protocol: str) -> pd.Series:
-    """LPWD − WD by seed; 0 is the grid's. NaN while runs of the column's grids are missing."""
-    lpwd, wd = (top1(results, scale, column, m, protocol) for m in ("lpwd", "wd"))
-    return lpwd - wd
+def lead(main: MainGrid, column: Column, protocol: str) -> pd.Series:
+    """LPWD − WD by seed, points; 0 is the grid's. Empty while runs of the grids are missing."""
+    lpwd, wd = (main.by_seed(column, method, protocol) for method in ("lpwd", "wd"))
+    return protocols.difference(lpwd, wd)
 
 
-def _reported_lead(column: Column) -> float:
+def _reported(column: Column) -> float:
     lpwd, wd = (paper.reported_cell("table1", m, column)[0] for m in ("lpwd", "wd"))
     return lpwd - wd

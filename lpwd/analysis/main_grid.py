@@ -1,32 +1,81 @@
-"""TODO lpwd.analysis.main_grid."""
+"""The runs that the paper's tables, figures and claims are made of, each choice made once."""
 
 from __future__ import annotations
 
-import numpy as np
+from functools import cache, cached_property
+from typing import Any
 
-from lpwd.config.rates import grid_rates
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from lpwd.analysis.paper import Column
+from lpwd.analysis.protocols import Candidates
+from lpwd.config.compose import scale_config
+from lpwd.config.rates import grid_size, rate_grid
 from lpwd.decay.rates import METHODS
 from lpwd.store.frames import Results, only
 from lpwd.store.identity import default_setting
-
-#: The columns of runs.csv that tell kinds of runs apart: rates are chosen within one kind.
-KIND = (
-    *("data", "model", "optimizer", "method", "profile", "normalize", "layers", "coupled"),
-    *("exclude", "setting"),
-)
+from lpwd.store.store import Store
+from lpwd.store.summary import held_out
 
 
-def main_grid(results: Results, scale: str) -> Results:
-    """The runs that the paper's tables are made of: the decays as printed, settings as in configs/.
+class MainGrid:
+    """What is stored of a scale's grid: `runs`, `epochs` and `zero_shot`, all seeds.
+
+    The decays as printed, at the rates of the grid, with the settings of configs/. `every` holds
+    all stored runs of the scale, the controls among them.
+
+        main = MainGrid.load("mini")
+        main.by_seed(column, "lpwd", protocols.HELD_OUT)
+    """
+
+    def __init__(self, main: Results, scale: DictConfig, every: Results | None = None) -> None:
+        self.scale = scale
+        self.every = main if every is None else every
+        self.runs, self.epochs, self.zero_shot = main
+        self._runs_of = dict(list(self.runs.groupby([*Column._fields, "method"])))
+        self._cells: dict[tuple[Column, str], Candidates] = {}
+
+    @classmethod
+    def load(cls, scale: str) -> MainGrid:
+        """Of results/<scale>; collects new runs first. Raises ConfigError for an unknown scale."""
+        every = Store(scale).collect()
+        return cls(as_printed(every, scale), scale_config(scale), every)
+
+    @cached_property
+    def folds(self) -> pd.DataFrame:
+        """What the held-out protocol chooses by and reports of every stored run."""
+        return held_out(self.every.epochs)
+
+    def cell(self, column: Column, method: str) -> Candidates:
+        """All runs of a method in a column of Table 1."""
+        key = column, method
+        if key not in self._cells:
+            runs = self._runs_of.get((*column, method), self.runs.iloc[:0])
+            expected = grid_size(self.scale, column.optimizer, method)
+            self._cells[key] = Candidates(runs, self.folds, expected)
+        return self._cells[key]
+
+    def by_seed(self, column: Column, method: str, protocol: str) -> pd.Series:
+        """Top-1 (%) of a method at its chosen rates by seed; see `Candidates.by_seed`."""
+        return self.cell(column, method).by_seed(protocol)
+
+    def at(self, column: Column, method: str, lr: float, rate: float) -> pd.Series:
+        """The paper's statistic at this η and λ by seed; NaN: diverged. Nothing is chosen."""
+        return self.cell(column, method).at(lr, rate)["best_mean"]
+
+
+def as_printed(results: Results, scale: str) -> Results:
+    """The runs of a scale's main grid.
 
     Controls (profile, normalize, layers, exclude, coupled, from scratch), rates beside the grid,
-    and runs with other epochs, images or weights than configs/ now says stay in the store but out
-    of the tables.
+    and runs with other epochs, images or weights than configs/ now says are left out.
     """
-    runs, rates = results.runs, grid_rates(scale)
+    runs, cells = results.runs, _grid_cells(scale)
     columns = zip(runs["data"], runs["model"], runs["optimizer"], strict=True)
-    settings = [default_setting(scale, *column, pretrained=True) for column in columns]
-    cells = zip(runs["optimizer"], runs["lr"], runs["rate"].fillna(0), strict=True)
+    settings: Any = [default_setting(scale, *column, pretrained=True) for column in columns]
+    at = zip(runs["optimizer"], runs["lr"], runs["rate"].fillna(0), strict=True)
     printed = (
         (runs["profile"] == [METHODS[method][1] for method in runs["method"]])
         & (runs["normalize"] == "none")
@@ -34,6 +83,17 @@ def main_grid(results: Results, scale: str) -> Results:
         & runs["coupled"]
         & (runs["exclude"] == "")
         & (runs["setting"].to_numpy() == np.asarray(settings, dtype=object))
-        & np.asarray([cell in rates for cell in cells], dtype=bool)
+        & np.asarray([cell in cells for cell in at], dtype=bool)
     )
     return only(results, set(runs.loc[printed, "hash"]))
+
+
+@cache
+def _grid_cells(scale: str) -> set[tuple[str, float, float]]:
+    """(optimizer, η, λ) of every cell of a scale's grid; λ = 0: Baseline."""
+    cfg = scale_config(scale)
+    cells = set()
+    for optimizer in map(str, cfg.base):
+        grid = rate_grid(cfg, optimizer)
+        cells |= {(optimizer, lr, rate) for lr in grid.lrs for rate in (0.0, *grid.rates)}
+    return cells

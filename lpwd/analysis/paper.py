@@ -12,7 +12,7 @@ from lpwd.config.paths import ROOT
 
 REPORTED = ROOT / "results" / "reported"
 
-METHODS = {
+METHOD_NAMES = {
     "baseline": "Baseline",
     "l2": "L2",
     "wd": "WD",
@@ -52,6 +52,11 @@ def adam_columns(scale: DictConfig) -> list[Column]:
 def ablation_column(scale: DictConfig) -> Column:
     """The column of Table 3 and Figure 3b: last dataset, first model, Adam."""
     return adam_columns(scale)[0]
+
+
+def series_column(scale: DictConfig, model: str | None = None) -> Column:
+    """A column of Figure 5: last dataset, a model of the series (default: its first), Adam."""
+    return ablation_column(scale)._replace(model=model or scale.grid.series[0])
 
 
 @cache

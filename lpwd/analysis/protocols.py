@@ -1,116 +1,108 @@
-"""The statistics behind tables and claims: two protocols, and intervals from fresh seeds.
+"""Choosing rates, and what the chosen runs report, by the paper's protocol and the held-out one.
 
 The paper's protocol chooses rates, and takes the best epochs, on the test set. The held-out
 protocol chooses both without the images it reports on: on held-out training images where the scale
 has them, else on one half of the test set for the other, in turns (cross-fit). Accuracies are in
 percent.
+
+Nothing is chosen while a run of the grid is missing: the best of a part may be far from the best.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import pandas as pd
 
-from lpwd.store.frames import Results
-from lpwd.store.summary import held_out
+#: The two protocols, by the names they have in claims.csv.
+PAPERS, HELD_OUT = PROTOCOLS = ("paper's", "held-out")
 
 #: What a diverged run's accuracy (%) counts as where methods are compared.
 DIVERGED = 0.0
 
-
-# -- choosing rates -------------------------------------------------------------------------------
-
-
-def grid(results: Results, **column: str) -> pd.DataFrame:
-    """The seed-0 runs of one column and method, as printed: the runs to choose among."""
-    runs = results.runs
-    keep = runs["seed"] == 0
-    for name, value in column.items():
-        keep &= runs[name] == value
-    if "method" in column and "profile" not in column:
-        keep &= runs["profile"] == ("linear" if column["method"] == "lpwd" else "uniform")
-    return runs[keep]
+#: The columns of a choice.
+CHOICE = ["hash", "lr", "rate", "fold", "report"]
 
 
-def chosen(results: Results, **column: str) -> pd.Series | None:
-    """The run whose rates are best by the paper's protocol; None where none is stored.
+class Candidates:
+    """The runs of one kind: one method in one column, at all rates of its grid and all seeds.
 
-    On ties the smaller η and λ: the order of runs.csv. A diverged run cannot be chosen.
+    runs: rows of runs.csv in their order · folds: `summary.held_out` of at least these runs ·
+    expected: how many runs of seed 0 the grid has.
     """
-    runs = grid(results, **column).dropna(subset=["best_mean"])
-    values = runs["best_mean"].round(9)  # a mean of the same counts may differ in its last bit
-    return None if runs.empty else runs.iloc[int(values.argmax())]
+
+    def __init__(self, runs: pd.DataFrame, folds: pd.DataFrame, expected: int) -> None:
+        self.runs = runs
+        self.folds = folds
+        self.expected = expected
+        self._choices: dict[str, pd.DataFrame] = {}
+
+    @cached_property
+    def first(self) -> pd.DataFrame:
+        """The runs of seed 0: those to choose among."""
+        return self.runs[self.runs["seed"] == 0]
+
+    @property
+    def missing(self) -> int:
+        """How many runs of seed 0 are not stored."""
+        return max(0, self.expected - len(self.first))
+
+    def choice(self, protocol: str) -> pd.DataFrame:
+        """The chosen runs, a row a fold (the paper's protocol has one); empty while one is missing.
+
+        Columns: hash, lr, rate, fold, report (its top-1 by the protocol). On ties the smaller η and
+        λ: the order of runs.csv. Diverged runs cannot be chosen.
+        """
+        if protocol not in self._choices:
+            done = self.first[self.first["status"] == "done"]
+            choose = _by_test_set if protocol == PAPERS else self._by_held_out_images
+            self._choices[protocol] = choose(done.iloc[:0] if self.missing else done)[CHOICE]
+        return self._choices[protocol]
+
+    def _by_held_out_images(self, runs: pd.DataFrame) -> pd.DataFrame:
+        folds = runs.merge(self.folds, on="hash")
+        return folds.loc[folds.groupby("fold")["choose"].idxmax()].reset_index(drop=True)
+
+    def by_seed(self, protocol: str) -> pd.Series:
+        """Top-1 at the chosen rates by seed: 0 is the run that was chosen; NaN: diverged.
+
+        Empty while a run of the grid is missing. Where two folds chose different rates, only seeds
+        that were trained at both have a value.
+        """
+        folds = [
+            self._reports(self.at(float(row["lr"]), float(row["rate"])), protocol, row["fold"])
+            for _, row in self.choice(protocol).iterrows()
+        ]
+        if not folds:
+            return pd.Series(dtype=float, index=pd.Index([], dtype=int, name="seed"))
+        return pd.concat(folds, axis=1, join="inner").mean(axis=1, skipna=False)
+
+    def _reports(self, runs: pd.DataFrame, protocol: str, fold: int) -> pd.Series:
+        if protocol == PAPERS:
+            return runs["best_mean"]
+        of_fold = self.folds[self.folds["fold"] == fold].set_index("hash")["report"]
+        return runs["hash"].map(of_fold).astype(float).where(runs["status"] == "done")
+
+    def fresh(self, protocol: str) -> pd.Series:
+        """`by_seed` without the seed that chose the rates."""
+        return self.by_seed(protocol).drop(0, errors="ignore")
+
+    def at(self, lr: float, rate: float) -> pd.DataFrame:
+        """The runs with this η and λ (NaN: Baseline's), by seed."""
+        same = self.runs["rate"].isna() if pd.isna(rate) else self.runs["rate"] == rate
+        return self.runs[same & (self.runs["lr"] == lr)].set_index("seed").sort_index()
 
 
-def chosen_rates(results: Results, **column: str) -> tuple[float, float] | None:
-    """η and λ of `chosen`."""
-    run = chosen(results, **column)
-    return None if run is None else (float(run["lr"]), float(run["rate"]))
+def _by_test_set(runs: pd.DataFrame) -> pd.DataFrame:
+    runs = runs.dropna(subset=["best_mean"]).assign(fold=0)
+    runs["report"] = runs["best_mean"]
+    # A mean of the same counts may differ in its last bit: that is a tie.
+    return runs.iloc[[int(runs["report"].round(9).argmax())]] if len(runs) else runs
 
 
-def held_out_choice(results: Results, **column: str) -> pd.DataFrame:
-    """The runs chosen without the reported images, a row a fold; empty where none is stored.
-
-    The columns of `held_out`, and the run's lr and rate. Diverged runs cannot be chosen.
-    """
-    runs = grid(results, **column)
-    runs = runs.loc[runs["status"] == "done", ["hash", "lr", "rate"]]
-    folds = held_out(results.epochs[results.epochs["hash"].isin(runs["hash"])])
-    folds = runs.merge(folds, on="hash")  # in the order of runs.csv: ties go to the smaller rates
-    return folds.loc[folds.groupby("fold")["choose"].idxmax()].reset_index(drop=True)
-
-
-def held_out_value(results: Results, **column: str) -> float:
-    """Rates and epoch chosen without the reported images, averaged over folds; NaN without runs."""
-    return float(held_out_choice(results, **column)["report"].mean())
-
-
-def fresh(results: Results, run: pd.Series) -> pd.DataFrame:
-    """The runs with the settings of `run` and other seeds: those that had no part in a choice."""
-    runs = results.runs
-    keep = runs["seed"] > 0
-    for name in ("data", "model", "optimizer", "method", "profile", "lr"):
-        keep &= runs[name] == run[name]
-    keep &= (runs["rate"] == run["rate"]) | (runs["rate"].isna() & pd.isna(run["rate"]))
-    return runs[keep].sort_values("seed")
-
-
-def at_rates(results: Results, rates: tuple[float, float], **column: str) -> pd.Series:
-    """The paper's statistic of the runs with this η and λ, by seed; NaN if diverged.
-
-    `column` holds further columns of runs.csv and their values.
-    """
-    runs = results.runs
-    keep = (runs["lr"] == rates[0]) & (runs["rate"] == rates[1])
-    for name, value in column.items():
-        keep &= runs[name] == value
-    return runs[keep].set_index("seed")["best_mean"].sort_index()
-
-
-def fresh_values(results: Results, **column: str) -> pd.Series:
-    """The paper's statistic of fresh seeds at the rates it chose, by seed; NaN if diverged."""
-    run = chosen(results, **column)
-    runs = results.runs.iloc[:0] if run is None else fresh(results, run)
-    return runs.set_index("seed")["best_mean"]
-
-
-def fresh_held_out(results: Results, **column: str) -> pd.Series:
-    """What the held-out protocol reports of fresh seeds at the rates it chose; NaN if diverged.
-
-    Where two folds chose different rates, only seeds that were trained at both have a value.
-    """
-    by_hash = results.runs.set_index("hash", drop=False)
-    folds = []
-    for _, choice in held_out_choice(results, **column).groupby("fold"):
-        runs = fresh(results, by_hash.loc[choice["hash"].iloc[0]]).set_index("seed")
-        seen = held_out(results.epochs[results.epochs["hash"].isin(runs["hash"])])
-        seen = seen[seen["fold"] == choice["fold"].iloc[0]].set_index("hash")["report"]
-        folds.append(runs["hash"].map(seen).astype(float).where(runs["status"] == "done"))
-    if not folds:
-        return pd.Series(dtype=float)
-    return pd.concat(folds, axis=1, join="inner").mean(axis=1, skipna=False)
-
-
-# -- curves ----------------------------------------------------------------------------------------
+def difference(one: pd.Series, other: pd.Series) -> pd.Series:
+    """By what both are indexed by (seeds, say); a diverged run counts as 0 %."""
+    return (one.fillna(DIVERGED) - other.fillna(DIVERGED)).dropna()
 
 
 def fresh_or_first(frame: pd.DataFrame) -> pd.DataFrame:

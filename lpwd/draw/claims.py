@@ -1,49 +1,30 @@
-"""TODO lpwd.draw.claims."""
+"""The verdicts on the paper's claims as a table."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import DictConfig
 
-from lpwd.analysis import paper
-from lpwd.analysis.claims import data
-from lpwd.analysis.claims.measures import three_digits
+from lpwd.analysis import claims, paper
+from lpwd.analysis.claims.effects import three_digits
 from lpwd.analysis.claims.rule import RULE
-from lpwd.store.files import write_whole
-from lpwd.store.frames import Results
-
-DRAWINGS = ("claims",)
-
-
-def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
-    """Write claims.csv and claims.md into `folder`; returns their paths.
-
-    `results` are the runs of the main grid, `scale` is the scale's node of the config.
-    """
-    frame = data(results, scale)
-    contents = {
-        folder / f"{target}.csv": frame.to_csv(index=False, float_format="%.10g"),
-        folder / f"{target}.md": markdown(frame, scale),
-    }
-    for path, text in contents.items():
-        write_whole(path, text.encode())
-    return list(contents)
-
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.draw.formats import csv, pipe_table
 
 GAP = "–"
 HEADER = ["Claim", "Where", "The paper", "Measured effect", "95 % interval", "From", "Holds in"]
 
 
-def markdown(frame: pd.DataFrame, scale: DictConfig) -> str:
-    """The rule, then a table of all claims."""
-    return (
-        f"# The paper's claims\n\nAt {paper.scale_note(scale)}. {summary(frame)}."
+def files(main: MainGrid) -> dict[str, bytes]:
+    """claims.csv, and claims.md: the rule, then a table of all claims."""
+    frame = claims.data(main)
+    text = (
+        f"# The paper's claims\n\nAt {paper.scale_note(main.scale)}. {summary(frame)}."
         f"\n\n## The rule\n\n{RULE}\n## The claims\n\n{table(frame)}\n"
     )
+    return {"claims.csv": csv(frame), "claims.md": text.encode()}
 
 
 def summary(frame: pd.DataFrame) -> str:
@@ -62,11 +43,11 @@ def table(frame: pd.DataFrame) -> str:
     """The claims as a Markdown table, a row each."""
     rows = [[*HEADER, "Verdict"], ["---"] * (len(HEADER) + 1)]
     rows += [texts(row) for row in frame.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return pipe_table(rows)
 
 
 def texts(row: Any) -> list[str]:
-    """A claim in words, under HEADER and then its verdict; `row` is a row of `data`."""
+    """A claim in words, under HEADER and then its verdict; `row` is a row of `claims.data`."""
     note = f"; {row.note}" if row.note else ""
     low, high, effect = map(three_digits, (row.low, row.high, row.effect))
     measured = GAP if math.isnan(row.effect) else f"{effect} {row.unit}{note}"

@@ -1,51 +1,62 @@
-"""TODO lpwd.draw.controls."""
+"""The tables of the controls: what each part of LPWD contributes."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, cast
 
-import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd.analysis import cells, paper
-from lpwd.analysis.controls import LR_FACTORS, data, series
+from lpwd.analysis import controls, paper
+from lpwd.analysis.intervals import interval_in
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.rates import number, strong_penalty
-from lpwd.draw import formats, words
-from lpwd.draw.formats import Layout
-from lpwd.store.files import write_whole
-from lpwd.store.frames import Results
+from lpwd.draw import words
+from lpwd.draw.formats import Layout, Row, cells, csv, markdown
+
+HEADER = [
+    "Part",
+    "Runs",
+    "against",
+    "η, λ chosen",
+    "Difference",
+    "η, λ held-out",
+    "Difference, held-out",
+    "Under the strongest penalty",
+    "Cells won : lost",
+    "median",
+]
 
 
-def layout(frame: pd.DataFrame, scale: DictConfig) -> Layout:
-    """The first table's texts."""
-    head = [
-        *("Part", "Runs", "against", "η, λ chosen", "Difference", "η, λ held-out"),
-        *("Difference, held-out", "Under the strongest penalty", "Cells won : lost", "median"),
+def layout(main: MainGrid) -> Layout:
+    """One kind of runs against another, a row a part: `controls.parts`."""
+    rows = [
+        Row(
+            row.part,
+            cells(
+                row.run,
+                row.reference,
+                _both(row.rates_run, row.rates_reference),
+                _difference(row, "seeds", row.best_run - row.best_reference),
+                _both(row.heldout_rates_run, row.heldout_rates_reference),
+                _difference(row, "heldout_seeds", row.heldout_run - row.heldout_reference),
+                _difference(row, "strong_seeds", row.strong),
+                f"{row.won} : {row.lost} of {row.cells}" if row.cells else words.GAP,
+                words.signed(row.median),
+            ),
+        )
+        for row in cast(Any, controls.parts(main).itertuples(index=False))
     ]
-    body = [
-        [
-            *(row.part, row.run, row.reference),
-            _both(row.rates_run, row.rates_reference),
-            _difference(row, "seeds", row.best_run - row.best_reference),
-            _both(row.heldout_rates_run, row.heldout_rates_reference),
-            _difference(row, "heldout_seeds", row.heldout_run - row.heldout_reference),
-            _difference(row, "strong_seeds", row.strong),
-            f"{row.won} : {row.lost} of {row.cells}" if row.cells else words.GAP,
-            words.signed(row.median),
-        ]
-        for row in cast(Any, frame.itertuples(index=False))
-    ]
-    where = ", ".join(paper.column_names(paper.ablation_column(scale)))
-    return Layout("Controls", f"What each part contributes: {where}", [head], body, _notes(scale))
+    where = ", ".join(paper.column_names(paper.ablation_column(main.scale)))
+    title = f"What each part contributes: {where}"
+    return Layout("Controls", title, [HEADER], rows, _notes(main.scale))
 
 
 def _notes(scale: DictConfig) -> list[str]:
-    factors = " and ".join(map(str, LR_FACTORS))
+    factors = " and ".join(f"{factor:g}" for factor in controls.lr_factors(scale))
     lr, rate = (number(value) for value in strong_penalty(scale, "adam"))
     return [
-        _scale_sentence(scale),
+        f"{words.sentence(paper.scale_note(scale))}.",
         f"Differences in points of test top-1, over all λ at {factors} times the base η.",
         "Difference: mean [95 % interval] over fresh seeds, paired, each kind at the rates that are"
         " best for it by the paper's protocol (on the test set); held-out: by the held-out"
@@ -63,11 +74,6 @@ def _notes(scale: DictConfig) -> list[str]:
     ]
 
 
-def _scale_sentence(scale: DictConfig) -> str:
-    note = paper.scale_note(scale)
-    return f"{note[:1].upper()}{note[1:]}."
-
-
 def _fill_sentence(scale: DictConfig) -> str:
     return f"`make controls SCALE={scale.name} SEEDS=5` trains what is missing."
 
@@ -80,7 +86,7 @@ def _both(run: str, reference: str) -> str:
 
 def _difference(row: Any, prefix: str, first: float) -> str:
     """Of fresh seeds; where there are none, of seed 0 (`first`)."""
-    found = cells.interval_in(row, prefix)
+    found = interval_in(row, prefix)
     if not found.n:
         return words.signed(first) + ("" if math.isnan(first) else " (seed 0)")
     if found.low == found.high == 0:
@@ -88,43 +94,36 @@ def _difference(row: Any, prefix: str, first: float) -> str:
     return words.signed_span(found)
 
 
-def series_layout(frame: pd.DataFrame, scale: DictConfig) -> Layout:
-    """The second table's texts: a row the rates, a column a model."""
-    body = []
-    for method, rows in frame.groupby("chosen_by", sort=False):
-        leads = cast(list[Any], list(rows.itertuples(index=False)))
-        rates = f"{number(leads[0].lr)}, {number(leads[0].rate)}"
-        name = f"{rates}, chosen by {paper.METHODS[str(method)]}"
-        body.append([name, *(_difference(lead, "seeds", lead.first) for lead in leads)])
-    names = [paper.model_name(model) for model in scale.grid.series]
+def series_layout(main: MainGrid) -> Layout:
+    """Figure 5 at equal λ: a row the rates, a column a model (`controls.series`)."""
+    rows = []
+    for method, found in controls.series(main).groupby("chosen_by", sort=False):
+        leads = cast(list[Any], list(found.itertuples(index=False)))
+        rates = words.rates_text(leads[0].lr, leads[0].rate)
+        name = f"{rates}, chosen by {paper.METHOD_NAMES[str(method)]}"
+        rows.append(Row(name, cells(*(_difference(lead, "seeds", lead.first) for lead in leads))))
+    names = [paper.model_name(model) for model in main.scale.grid.series]
     return Layout(
         "Controls for Figure 5",
         "LPWD − WD at equal η and λ, points of test top-1",
         [["η, λ of both", *names, "from one to the next"]],
-        body,
+        rows,
         [
-            _scale_sentence(scale),
+            f"{words.sentence(paper.scale_note(main.scale))}.",
             "Figure 5 has each method at the rates that did best for the smallest model, which may"
             " differ widely in λ; here both have the same.",
             "Mean [95 % interval] over fresh seeds, paired; without them, seed 0 alone. From one to"
             " the next: the slope over the models, as Figure 5's claim is measured.",
-            _fill_sentence(scale),
+            _fill_sentence(main.scale),
         ],
     )
 
 
-DRAWINGS = ("controls",)
-
-
-def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
-    """Write the tables and their frames into `folder`; `results` are all runs of the scale."""
-    parts, at_equal = data(results, scale), series(results, scale)
-    layouts = layout(parts, scale), series_layout(at_equal, scale)
-    contents = {
-        folder / f"{target}.csv": parts.to_csv(index=False, float_format="%.10g"),
-        folder / f"{target}_series.csv": at_equal.to_csv(index=False, float_format="%.10g"),
-        folder / f"{target}.md": "\n".join(map(formats.markdown, layouts)),
+def files(main: MainGrid) -> dict[str, bytes]:
+    """controls.md, and controls.csv and controls_series.csv, the frames of its two tables."""
+    layouts = layout(main), series_layout(main)
+    return {
+        "controls.csv": csv(controls.parts(main)),
+        "controls_series.csv": csv(controls.series(main)),
+        "controls.md": "\n".join(map(markdown, layouts)).encode(),
     }
-    for path, text in contents.items():
-        write_whole(path, text.encode())
-    return list(contents)

@@ -1,78 +1,136 @@
-"""TODO lpwd.draw.formats."""
+"""A table as typed cells, and how it is written: Markdown, LaTeX, a terminal's text, CSV."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from lpwd.draw import words
+import pandas as pd
+
+from lpwd.draw.words import spans
+
+
+class Cell(NamedTuple):
+    text: str
+    bold: bool = False
+
+
+class Row(NamedTuple):
+    """name: the first column · method: whose row it is, "" if no method's · line: "" for a method's
+    own row, else which of the further lines under it (`tables.LINES`)."""
+
+    name: str
+    cells: list[Cell]
+    method: str = ""
+    line: str = ""
 
 
 class Layout(NamedTuple):
-    """A table as texts. The header may have several rows: equal neighbours in one row are one."""
+    """A table. The header may have several rows: equal neighbours in one row are one cell."""
 
     name: str  # "Table 1"
     title: str
     header: list[list[str]]
-    body: list[list[str]]
+    rows: list[Row]
     notes: list[str]
 
 
-# -- writing ---------------------------------------------------------------------------------------
+def cells(*texts: str) -> list[Cell]:
+    return [Cell(text) for text in texts]
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, float_format="%.10g").encode()
+
+
+def pipe_table(rows: list[list[str]]) -> str:
+    """Rows of texts as Markdown's lines of a table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def markdown(layout: Layout) -> str:
     """As a pipe table; the header's rows are joined, for Markdown has only one."""
     heads = [", ".join(filter(None, heads)) for heads in zip(*layout.header, strict=True)]
-    rows = [heads, ["---", *["---:"] * (len(heads) - 1)], *layout.body]
-    table = "\n".join(f"| {' | '.join(map(str.strip, row))} |" for row in rows)
+    body = [
+        [_bold(row.name, _is_heading(row)), *(_bold(*cell) for cell in row.cells)]
+        for row in layout.rows
+    ]
+    table = pipe_table([heads, ["---", *["---:"] * (len(heads) - 1)], *body])
     notes = "\n".join(f"- {note}" for note in layout.notes)
     return f"# {layout.name}. {layout.title}\n\n{table}\n\n{notes}\n"
 
 
+def _bold(text: str, bold: bool) -> str:
+    return f"**{text}**" if bold else text
+
+
+def _is_heading(row: Row) -> bool:
+    """A method's own row, with further lines under it."""
+    return bool(row.method) and not row.line
+
+
 LATEX = {
-    **{"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#"},
-    **{"±": r"$\pm$", "η": r"$\eta$", "λ": r"$\lambda$", "✓": r"$\checkmark$"},
-    **{"—": "---", "–": "--"},
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "_": r"\_",
+    "#": r"\#",
+    "±": r"$\pm$",
+    "η": r"$\eta$",
+    "λ": r"$\lambda$",
+    "✓": r"$\checkmark$",
+    "—": "---",
+    "–": "--",
 }
 
 
 def latex(layout: Layout) -> str:
     """As a booktabs table (needs the packages booktabs, amssymb and graphicx)."""
-    width = len(layout.body[0])
     heads = [
         " & ".join(
             f"\\multicolumn{{{span}}}{{c}}{{{_tex(text)}}}" if span > 1 else _tex(text)
-            for text, span in words.spans(row)
+            for text, span in spans(row)
         )
         for row in layout.header
     ]
-    gaps = ["\\addlinespace\n" if row[0].startswith("**") else "" for row in layout.body]
-    body = [gap + " & ".join(map(_tex, row)) for gap, row in zip(gaps, layout.body, strict=True)]
     lines = [
-        *("\\begin{table}", "\\centering", f"\\caption{{{_tex(layout.title)}.}}"),
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_tex(layout.title)}.}}",
         "\\resizebox{\\textwidth}{!}{%",
-        *(f"\\begin{{tabular}}{{l{'c' * (width - 1)}}}", "\\toprule"),
+        f"\\begin{{tabular}}{{l{'c' * len(layout.rows[0].cells)}}}",
+        "\\toprule",
         *(f"{head} \\\\" for head in heads),
         "\\midrule",
-        *(f"{row} \\\\" for row in body),
-        *("\\bottomrule", "\\end{tabular}}", "\\footnotesize"),
+        *map(_tex_row, layout.rows),
+        "\\bottomrule",
+        "\\end{tabular}}",
+        "\\footnotesize",
         *(f"\\par {_tex(note)}" for note in layout.notes),
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _tex(text: str) -> str:
-    text = "".join(LATEX.get(character, character) for character in text.strip())
-    text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
-    return re.sub(r"`(.+?)`", r"\\texttt{\1}", text)
+def _tex_row(row: Row) -> str:
+    gap = "\\addlinespace\n" if _is_heading(row) else ""
+    texts = [_tex(row.name, _is_heading(row)), *(_tex(*cell) for cell in row.cells)]
+    return f"{gap}{' & '.join(texts)} \\\\"
+
+
+def _tex(text: str, bold: bool = False) -> str:
+    text = "".join(LATEX.get(character, character) for character in text)
+    text = re.sub(r"`(.+?)`", r"\\texttt{\1}", text)
+    return f"\\textbf{{{text}}}" if bold else text
 
 
 def plain(layout: Layout) -> str:
     """For a terminal: columns as wide as they need be, equal neighbours of the header once."""
-    rows = [*layout.header, *layout.body]
-    rows = [[cell.replace("**", "") for cell in row] for row in rows]
+    body = [
+        ["  " * bool(row.line) + row.name, *(cell.text for cell in row.cells)]
+        for row in layout.rows
+    ]
+    rows = [*layout.header, *body]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for index, row in enumerate(rows):

@@ -1,8 +1,8 @@
-"""What came out, as pages tell it: written from what is stored, never by hand.
+"""What came out, as pages say it: written from what is stored, never by hand.
 
-    outcome.draw("pages", results, scale, folder)   fills the blocks of PAGES, and draws leads.png
+    readme.files(main)   the blocks of PAGES filled, and leads.csv, .png and .pdf
 
-They tell of the miniature, whose results are committed.
+They describe the miniature, whose results are committed.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-from omegaconf import DictConfig
 
 from lpwd.analysis import cells, claims, paper
-from lpwd.analysis.intervals import LEAST_SEEDS
+from lpwd.analysis.intervals import LEAST_SEEDS, interval_in
 from lpwd.analysis.leads import leads
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.paths import ROOT
 from lpwd.draw import claims as verdicts
-from lpwd.draw import figures, words
-from lpwd.draw.figures import leads as leads_figure
-from lpwd.store.files import write_whole
-from lpwd.store.frames import Results
+from lpwd.draw import words
+from lpwd.draw.figures import pictures
+from lpwd.draw.figures.leads import plot
+from lpwd.draw.formats import csv
 
 #: The scale whose results are committed and told of.
 SCALE = "mini"
 PAGES = ("README.md", "docs/reproduction.md", "docs/mini.md")
-DRAWINGS = ("pages",)
 NOTE = (
     "Brackets: 95 % intervals over seeds (Student's t), differences paired by seed, each method at"
     " the rates that a grid of one seed chose, itself left out. They cover neither that choice, nor"
@@ -39,34 +38,46 @@ GLOSS = (
 )
 
 
-def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
-    """Fill the pages' blocks, and draw their figure; `results` are those of the main grid."""
+def files(main: MainGrid) -> dict[str, bytes]:
+    """The pages by their whole paths, the figure of the leads by its names."""
     readme, report, miniature = (ROOT / page for page in PAGES)
-    found = leads(results, scale)
-    contents = {"leads.csv": found.to_csv(index=False, float_format="%.10g").encode()}
-    contents |= figures.pictures("leads", leads_figure.plot(found, scale))
-    for name, content in contents.items():
-        write_whole(folder / name, content)
-    fill(readme, "outcome", text(results, scale))
-    fill(report, "claims", verdicts.table(claims.data(results, scale)))
-    fill(miniature, "resolution", resolution(found))
-    return [*(folder / name for name in contents), readme, report, miniature]
+    found = leads(main)
+    return {
+        "leads.csv": csv(found),
+        **pictures("leads", plot(found, main.scale)),
+        str(readme): filled(readme, "outcome", text(main)),
+        str(report): filled(report, "claims", verdicts.table(claims.data(main))),
+        str(miniature): filled(miniature, "resolution", resolution(found)),
+    }
 
 
-def text(results: Results, scale: DictConfig) -> str:
+def filled(page: Path, name: str, text: str) -> bytes:
+    """A page with `text` between ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Raises:
+        ValueError: the page lacks one of the two marks.
+    """
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, found, rest = page.read_text().partition(start)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{page} has no block {start.strip()} … {end}")
+    return f"{before}{start}{text.strip()}\n{end}{after}".encode()
+
+
+def text(main: MainGrid) -> str:
     """The block: how much is in, LPWD against WD by column, the claims with their verdicts."""
-    extent = _extent(cells.table1(results, scale), scale)
-    judged = claims.data(results, scale)
-    return "\n\n".join([extent, _leads(leads(results, scale)), _verdicts(judged)])
+    parts = [_extent(main), _leads(leads(main)), _verdicts(claims.data(main))]
+    return "\n\n".join(parts)
 
 
-def _extent(frame: pd.DataFrame, scale: DictConfig) -> str:
-    note = paper.scale_note(scale)
+def _extent(main: MainGrid) -> str:
+    frame, scale = cells.table1(main), main.scale
     runs, expected = int(frame["runs"].sum()), int(frame["expected"].sum())
     with_seeds = int((frame["seeds_n"] >= LEAST_SEEDS).sum())
     lines = [
-        f"{note[:1].upper()}{note[1:]}. {runs:,} of the {expected:,} runs of Table 1's grid are"
-        f" stored, and fresh seeds of {with_seeds} of its {len(frame)} cells."
+        f"{words.sentence(paper.scale_note(scale))}. {runs:,} of the {expected:,} runs of Table 1's"
+        f" grid are stored, and fresh seeds of {with_seeds} of its {len(frame)} cells."
     ]
     if runs < expected or with_seeds < len(frame):
         lines.append(f"`{paper.fill_command('all', scale)} SEEDS=5` goes on with the rest.")
@@ -81,7 +92,7 @@ def _leads(frame: pd.DataFrame) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for row in cast(Any, frame.itertuples(index=False)):
-        spans = [cells.interval_in(row, prefix) for prefix in ("seeds", "heldout_seeds")]
+        spans = [interval_in(row, prefix) for prefix in ("seeds", "heldout_seeds")]
         texts = [words.signed(row.reported), *map(words.signed_span, spans)]
         texts += map(words.signed, (row.first, row.heldout))
         lines.append(f"| {' | '.join([row.column, *texts])} |")
@@ -102,7 +113,7 @@ def resolution(frame: pd.DataFrame) -> str:
         "|---|---:|---:|---:|---:|",
     ]
     for row in cast(Any, frame.itertuples(index=False)):
-        found = [cells.interval_in(row, prefix) for prefix in ("seeds", "heldout_seeds")]
+        found = [interval_in(row, prefix) for prefix in ("seeds", "heldout_seeds")]
         widths = [f"±{f.high - f.mean:.2f}" if f.known else words.GAP for f in found]
         numbers = [str(found[0].n or words.GAP), *widths, words.signed(row.reported)]
         lines.append(f"| {' | '.join([row.column, *numbers])} |")
@@ -122,17 +133,3 @@ def _verdicts(judged: pd.DataFrame) -> str:
         row = [claim, _places(alike), verdicts.verdict_text(*decided)]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
-
-
-def fill(page: Path, name: str, text: str) -> None:
-    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` in a page.
-
-    Raises:
-        ValueError: the page lacks one of the two marks.
-    """
-    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, found, rest = page.read_text().partition(start)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{page} has no block {start.strip()} … {end}")
-    write_whole(page, f"{before}{start}{text.strip()}\n{end}{after}".encode())

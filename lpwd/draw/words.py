@@ -1,4 +1,4 @@
-"""TODO lpwd.draw.words."""
+"""How numbers, cells and methods appear in tables, figures, pages and the report."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lpwd.analysis.cells import interval_in
-from lpwd.analysis.intervals import Interval
-
-
-def spans(texts: list[str]) -> list[tuple[str, int]]:
-    """Equal neighbours merged: text and how many columns it spans."""
-    return [(text, len(list(run))) for text, run in groupby(texts)]
-
+from lpwd.analysis.intervals import Interval, interval_in
+from lpwd.config.rates import number
 
 GAP, NONE = "—", "–"  # runs are missing | the paper has no such cell
 TICK = "✓"
+
+
+def value(mean: float) -> str:
+    return GAP if math.isnan(mean) else f"{mean:.2f}"
 
 
 def plus_minus(mean: float, std: float, missing: str = GAP) -> str:
@@ -28,6 +26,37 @@ def plus_minus(mean: float, std: float, missing: str = GAP) -> str:
     if math.isnan(mean):
         return missing
     return f"{mean:.2f} ± {std:.2f}" if std else f"{mean:.2f}"
+
+
+def rates_text(lr: float, rate: float) -> str:
+    """η and λ; Baseline has no λ."""
+    if math.isnan(lr):
+        return GAP
+    return number(lr) if math.isnan(rate) else f"{number(lr)}, {number(rate)}"
+
+
+def signed(difference: float) -> str:
+    return GAP if math.isnan(difference) else f"{difference:+.2f}".replace("-", "−")
+
+
+def signed_span(found: Interval) -> str:
+    """A difference and its interval; without one, how many seeds there are."""
+    if found.known:
+        return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+    return signed(found.mean) + f", n={found.n}" * (found.n > 0)
+
+
+def sentence(text: str) -> str:
+    """With a capital letter; what follows it stays."""
+    return text[:1].upper() + text[1:]
+
+
+def spans(texts: list[str]) -> list[tuple[str, int]]:
+    """Equal neighbours merged: text and how many columns it spans."""
+    return [(text, len(list(run))) for text, run in groupby(texts)]
+
+
+# -- of a row of `analysis.cells` ----------------------------------------------------------------
 
 
 def runs_text(c: Any) -> str:
@@ -44,38 +73,31 @@ def _diverged(count: int) -> str:
 
 def interval_text(c: Any, prefix: str) -> str:
     """Mean and 95 % interval of fresh seeds; `prefix`: seeds or heldout_seeds."""
-    n, mean, low, high = (getattr(c, f"{prefix}_{end}") for end in ("n", "mean", "low", "high"))
-    if not n:
+    found = interval_in(c, prefix)
+    if not found.n:
         return GAP
-    span = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    return f"{mean:.2f}{span}" + f", n={n}" * (n != c.seeds_n)
+    span = f" [{found.low:.2f}, {found.high:.2f}]" if found.known else ""
+    return f"{found.mean:.2f}{span}" + f", n={found.n}" * (found.n != c.seeds_n)
 
 
 def over_wd_text(c: Any, prefix: str) -> str:
     """Mean and 95 % interval of the difference from WD; `prefix`: over_wd or heldout_over_wd."""
-    if c.method == "wd":
-        return NONE
-    return signed_span(interval_in(c, prefix))
+    return NONE if c.method == "wd" else signed_span(interval_in(c, prefix))
 
 
-def signed(value: float) -> str:
-    return GAP if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
-
-
-def signed_span(found: Interval) -> str:
-    """A difference and its interval; without one, how many seeds there are."""
-    if found.known:
-        return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
-    return signed(found.mean) + f", n={found.n}" * (found.n > 0)
-
+# -- looks -----------------------------------------------------------------------------------------
 
 #: Colour (Okabe and Ito), line and marker: each alone tells them apart. WD's hollow squares and
 #: dashes lie on top, so that both are seen where curves coincide.
 Look = dict[str, Any]
 LOOKS: dict[str, Look] = {
     "wd": {
-        **{"color": "#D55E00", "linestyle": "--", "zorder": 3},
-        **{"marker": "s", "markerfacecolor": "none", "markersize": 6},
+        "color": "#D55E00",
+        "linestyle": "--",
+        "zorder": 3,
+        "marker": "s",
+        "markerfacecolor": "none",
+        "markersize": 6,
     },
     "lpwd": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
 }

@@ -128,7 +128,7 @@ def _labelled(frame: pd.DataFrame, scale: DictConfig) -> pd.DataFrame:
     known = set(paper.columns(scale))
     labels: dict[str, Any] = {
         "column": [_column_name(column) for column in columns],
-        "method": frame["method"].map(paper.METHODS),
+        "method": frame["method"].map(paper.METHOD_NAMES),
     }
     for kind, label in zip(("lr", "rate"), FACTORS, strict=True):
         bases = [scale.base[column.optimizer][kind] for column in columns]
@@ -380,7 +380,7 @@ def _figure4(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
         _heatmap(
             "figure4",
             cells.assign(dark=cells["value"] < low + DARK * (high - low)),
-            f"{paper.METHODS[name]}: test top-1 (%)",
+            f"{paper.METHOD_NAMES[name]}: test top-1 (%)",
             top1,
             f"top1_{name}",
             pick,
@@ -486,7 +486,7 @@ def _intervals(
 
 def _figure5(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
     """Seed 0 with the std of its best epochs as a band; the intervals of fresh seeds as bars."""
-    frame = frames["figure5"].assign(method=frames["figure5"]["method"].map(paper.METHODS))
+    frame = frames["figure5"].assign(method=frames["figure5"]["method"].map(paper.METHOD_NAMES))
     frame["model"] = frame["model"].map(paper.model_name)
     frame["low"] = frame["best_mean"] - frame["best_std"]
     frame["high"] = frame["best_mean"] + frame["best_std"]
@@ -495,7 +495,7 @@ def _figure5(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
     domain = alt.Scale(domain=series)
     x = alt.X("model:N", scale=domain, title=None, axis=alt.Axis(labelAngle=0))
     y = alt.Y("best_mean:Q", title="test top-1 (%)", scale=alt.Scale(zero=False))
-    looks = {paper.METHODS[name]: METHODS[paper.METHODS[name]] for name in LOOKS}
+    looks = {paper.METHOD_NAMES[name]: METHODS[paper.METHOD_NAMES[name]] for name in LOOKS}
     color, dash, shape = _channels("method", looks).values()
     tooltip = [
         *(alt.Tooltip("method:N"), alt.Tooltip("model:N")),

@@ -74,7 +74,7 @@ def _shown(runs: pd.DataFrame, main: set[str]) -> pd.DataFrame:
             "data": runs["data"].map(paper.DATASETS).fillna(runs["data"]),
             "model": runs["model"].map(paper.model_name),
             "optimizer": runs["optimizer"].map(paper.OPTIMIZERS),
-            "method": runs["method"].map(paper.METHODS),
+            "method": runs["method"].map(paper.METHOD_NAMES),
             "profile": runs["profile"],
             "η": runs["lr"].map(number),
             "λ": [_text(rate, number) for rate in runs["rate"]],

@@ -162,7 +162,7 @@ def _behind(target: str, frame: pd.DataFrame, results: Results, scale: DictConfi
 
 def _cell(name: str, target: str, c: Any, results: Results, scale: DictConfig) -> Behind:
     column = paper.Column(c.data, c.model, c.optimizer)
-    title = ", ".join([paper.METHODS[c.method], *paper.column_names(column)])
+    title = ", ".join([paper.METHOD_NAMES[c.method], *paper.column_names(column)])
     which = {**column._asdict(), "method": c.method}
     whole = results if c.runs >= c.expected else only(results, set())
     facts = [

@@ -1,22 +1,19 @@
-"""The paper's claims, each held against stored results by one rule.
-
-claims.draw("claims", results, scale, folder)   writes claims.csv and claims.md
-"""
+"""The paper's claims, each held against stored results by one rule (`claims.data`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import pandas as pd
-from omegaconf import DictConfig
 
 from lpwd.analysis import paper
-from lpwd.analysis.claims import measures
+from lpwd.analysis.claims import curves, grids, tables
 from lpwd.analysis.claims.rule import Measured, decide
-from lpwd.store.frames import Results
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.protocols import PROTOCOLS
 
 
 class Claim(NamedTuple):
@@ -28,7 +25,7 @@ class Claim(NamedTuple):
 
     place: str
     text: str
-    measure: Callable[[Results, DictConfig], Measured]
+    measure: Callable[[MainGrid], Measured]
     unit: str
     cases: str
     always: bool = False
@@ -42,19 +39,16 @@ def _reported_gain(table: str, method: str, other: str) -> float:
 
 
 def _table1(method: str, protocol: str) -> Claim:
-    name = paper.METHODS[method]
+    name = paper.METHOD_NAMES[method]
     return Claim(
         f"Table 1, Section 4.3; {protocol} protocol",
         f"LPWD is better than {name} in all columns",
-        partial(measures.lpwd_over, method, protocol),
+        partial(tables.lpwd_over, method, protocol),
         "points",
         "columns",
         always=True,
         reported=_reported_gain("table1", "lpwd", method),
     )
-
-
-PROTOCOLS = ("paper's", "held-out")
 
 
 def _ablation(protocol: str) -> list[Claim]:
@@ -65,7 +59,7 @@ def _ablation(protocol: str) -> list[Claim]:
         Claim(
             place,
             "RWD is better than WD",
-            partial(measures.rwd_over_wd, protocol),
+            partial(tables.rwd_over_wd, protocol),
             "points",
             "comparisons",
             reported=rwd,
@@ -73,7 +67,7 @@ def _ablation(protocol: str) -> list[Claim]:
         Claim(
             place,
             "WD < RWD < PWD < LPWD",
-            partial(measures.order, protocol),
+            partial(tables.order, protocol),
             "points a step",
             "steps",
             always=True,
@@ -82,7 +76,7 @@ def _ablation(protocol: str) -> list[Claim]:
         Claim(
             place,
             "Of the three steps from WD to LPWD, RWD contributes most",
-            partial(measures.rwd_most, protocol),
+            partial(tables.rwd_most, protocol),
             "points more than another",
             "comparisons",
             always=True,
@@ -96,29 +90,29 @@ CLAIMS = [
     *(claim for both in zip(*map(_ablation, PROTOCOLS), strict=True) for claim in both),
     Claim(
         "Figure 3b, Section 3.2",
-        f"PWD is better than RWD at large λ ({measures.LARGE_FACTOR} times the base and more)",
-        measures.pwd_over_rwd,
+        f"PWD is better than RWD at large λ ({curves.LARGE_FACTOR} times the base and more)",
+        curves.pwd_over_rwd,
         "points",
         "λ",
     ),
     Claim(
         "Figure 3b, Section 3.2",
         "PWD gains more on RWD at large λ than at smaller ones",
-        measures.pwd_only_at_large,
+        curves.pwd_only_at_large,
         "points",
         "comparisons",
     ),
     Claim(
         "Figure 2b, Section 4.1",
-        f"R_op of WD is low (its mean is below {measures.LOW_R_OP:g} %)",
-        measures.r_op_low,
-        f"points below {measures.LOW_R_OP:g} %",
+        f"R_op of WD is low (its mean is below {grids.LOW_R_OP:g} %)",
+        grids.r_op_low,
+        f"points below {grids.LOW_R_OP:g} %",
         "columns",
     ),
     Claim(
         "Figure 2b, Section 4.1",
         "R_op of WD constantly grows with η",
-        partial(measures.r_op_grows, "lr"),
+        partial(grids.r_op_grows, "lr"),
         "(Spearman's ρ)",
         "steps of η",
         always=True,
@@ -126,7 +120,7 @@ CLAIMS = [
     Claim(
         "Figure 2b, Section 4.1",
         "R_op of WD constantly grows with λ",
-        partial(measures.r_op_grows, "rate"),
+        partial(grids.r_op_grows, "rate"),
         "(Spearman's ρ)",
         "steps of λ",
         always=True,
@@ -134,7 +128,7 @@ CLAIMS = [
     Claim(
         "Eq. 8, Section 3.1",
         "RWD never opposes its purpose: R_op is exactly 0 (true by construction)",
-        measures.rwd_never_opposes,
+        grids.rwd_never_opposes,
         "(1: R_op is 0, −1: it is not)",
         "runs",
         always=True,
@@ -142,7 +136,7 @@ CLAIMS = [
     Claim(
         "Figure 3a, Section 4.2",
         "Accuracy constantly falls along the zero-shot decay of trained Baselines",
-        measures.zero_shot_falls,
+        curves.zero_shot_falls,
         "(−Spearman's ρ)",
         "steps of 10 %",
         always=True,
@@ -150,28 +144,28 @@ CLAIMS = [
     Claim(
         "Figure 4, Section 4.3",
         "LPWD is better than WD at most η and λ where they differ",
-        measures.most_cells,
+        grids.most_cells,
         "% of these cells, beyond 50 %",
         "columns",
     ),
     Claim(
         "Abstract, Figure 4",
         "LPWD is more robust to λ than WD: over all λ it loses less accuracy",
-        measures.robust,
+        grids.robust,
         "points",
         "columns",
     ),
     Claim(
         "Section 4, Section 4.4",
         "LPWD's lead over WD is larger under the strongest penalty than at the best rates",
-        measures.lead_widens,
+        grids.lead_widens,
         "points",
         "columns",
     ),
     Claim(
         "Figure 1, Section 4.4",
         "Under the strongest penalty LPWD's training loss is always below WD's",
-        partial(measures.strong_penalty_gap, "train_loss", -1),
+        partial(curves.strongest_gap, "train_loss", -1),
         "nats",
         "epochs",
         always=True,
@@ -179,7 +173,7 @@ CLAIMS = [
     Claim(
         "Figure 1, Section 4.4",
         "Under the strongest penalty LPWD's test top-1 is always above WD's",
-        partial(measures.strong_penalty_gap, "test_top1", 1),
+        partial(curves.strongest_gap, "test_top1", 1),
         "points",
         "epochs",
         always=True,
@@ -187,28 +181,27 @@ CLAIMS = [
     Claim(
         "Figure 5, Section 4.5",
         "LPWD's lead over WD grows with the model",
-        measures.gain_grows,
+        curves.lead_grows,
         "points a model",
         "series",
     ),
 ]
 
 
-def data(results: Results, scale: DictConfig) -> pd.DataFrame:
+@cache
+def data(main: MainGrid) -> pd.DataFrame:
     """A row a claim: its verdict and all that it rests on."""
-    rows = []
-    for claim in CLAIMS:
-        measured = claim.measure(results, scale)
-        about = {"claim": claim.text, "place": claim.place, "always": claim.always}
-        decision = decide(measured, claim.always, claim.reported)._asdict()
-        rows.append(
-            {
-                **about,
-                **decision,
-                "case": claim.cases,
-                "unit": claim.unit,
-                "reported": claim.reported,
-                "note": measured.note,
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_judged(claim, claim.measure(main)) for claim in CLAIMS])
+
+
+def _judged(claim: Claim, measured: Measured) -> dict[str, Any]:
+    return {
+        "claim": claim.text,
+        "place": claim.place,
+        "always": claim.always,
+        **decide(measured, claim.always, claim.reported)._asdict(),
+        "case": claim.cases,
+        "unit": claim.unit,
+        "reported": claim.reported,
+        "note": measured.note,
+    }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
 
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -27,6 +30,23 @@ SERIES_LOOKS: list[Look] = [
     {"color": "#E69F00", "linestyle": "--", "marker": "s"},
     {"color": "#009E73", "linestyle": ":", "marker": "^"},
 ]
+
+
+STYLE = Path(__file__).resolve().parent / "paper.mplstyle"
+
+#: Without dates, so that a figure that is drawn again is the same file.
+METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+
+
+def pictures(name: str, figure: Figure) -> dict[str, bytes]:
+    """A figure as {name.png, name.pdf: content}."""
+    contents = {}
+    for suffix, metadata in METADATA.items():
+        buffer = BytesIO()
+        with matplotlib.style.context(STYLE):
+            figure.savefig(buffer, format=suffix, metadata=metadata)
+        contents[f"{name}.{suffix}"] = buffer.getvalue()
+    return contents
 
 
 def new_figure(

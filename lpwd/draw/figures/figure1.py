@@ -10,29 +10,8 @@ from lpwd.analysis import paper
 from lpwd.config.rates import number, strong_penalty
 from lpwd.draw.figures.common import curve, new_figure, note_gap, whole_ticks
 from lpwd.draw.words import LOOKS
-from lpwd.store.frames import Results
 
 ROWS = {"train_loss": "training loss", "test_top1": "test top-1 (%)"}
-
-
-def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
-    """An epoch a row: data, model, optimizer, method, lr, rate, seed, hash, epoch, the two curves.
-
-    Last dataset, all models, Adam, the grid's largest η and λ, all seeds.
-    """
-    lr, rate = strong_penalty(scale, "adam")
-    runs = results.runs
-    keep = (runs["lr"] == lr) & (runs["rate"] == rate) & runs["method"].isin(list(LOOKS))
-    keep &= (runs["optimizer"] == "adam") & runs["model"].isin(list(scale.grid.models))
-    keep &= runs["data"] == scale.grid.datasets[-1]
-    about = ["data", "model", "optimizer", "method", "lr", "rate", "seed", "hash"]
-    epochs = results.epochs[["hash", "epoch", *ROWS]]
-    return {"figure1": runs.loc[keep, about].merge(epochs, on="hash")}
-
-
-def expected(scale: DictConfig) -> int:
-    """How many seed-0 runs the figure needs."""
-    return len(LOOKS) * len(scale.grid.models)
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
@@ -53,7 +32,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
                 ax.set_ylabel(label)
             for method, look in LOOKS.items():
                 runs = of_model[of_model["method"] == method]
-                curve(ax, runs, "epoch", name, paper.METHODS[method], look)
+                curve(ax, runs, "epoch", name, paper.METHOD_NAMES[method], look)
             if of_model.empty:
                 note_gap(ax, "figure1", scale)
         if not of_model.empty:

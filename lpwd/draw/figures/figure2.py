@@ -26,32 +26,9 @@ from lpwd.draw.figures.common import (
     whole_ticks,
 )
 from lpwd.draw.words import short
-from lpwd.store.frames import Results
 
 ABOUT = ["data", "model", "optimizer", "method", "lr", "rate", "hash", "status"]
 R_OP = ["r_op_share", "r_op_size"]
-
-
-def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
-    """figure2a: an epoch a row; figure2b: a run a row, its means. R_op from 0 to 1, WD, seed 0.
-
-    r_op_share counts weights (what is drawn), r_op_size adds up the penalties' magnitudes.
-    """
-    runs = results.runs
-    keep = (runs["method"] == "wd") & (runs["seed"] == 0) & (runs["profile"] == "uniform")
-    keep &= (runs["data"] == scale.grid.datasets[-1]) & runs["model"].isin(list(scale.grid.models))
-    runs = runs[keep]
-    epochs = results.epochs[["hash", "epoch", *R_OP]]
-    return {
-        "figure2a": runs[ABOUT].merge(epochs, on="hash"),
-        "figure2b": runs[[*ABOUT, *R_OP]].reset_index(drop=True),
-    }
-
-
-def expected(scale: DictConfig) -> int:
-    """How many seed-0 runs the figure needs."""
-    cells = len(scale.grid.lr_factors) * len(scale.grid.rate_factors)
-    return cells * len(paper.figure_columns(scale))
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:

@@ -9,54 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from lpwd.analysis import intervals, paper, protocols
+from lpwd.analysis import intervals, paper
 from lpwd.config.rates import number, rate_grid, strong_penalty
 from lpwd.draw.figures.common import SERIES_LOOKS, curve, legend_below, new_figure, note_gap
-from lpwd.store.frames import Results
-
-
-def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
-    """figure3a: a step of a run a row; figure3b: a λ and seed a row, accuracies in percent.
-
-    3a: last dataset, every model, Adam, the Baseline of the best η and its fresh seeds. 3b: first
-    model, η at ten times the base; gain = pwd − rwd, by the paper's statistic.
-    """
-    return {"figure3a": _zero_shot(results, scale), "figure3b": gains(results, scale)}
-
-
-def _zero_shot(results: Results, scale: DictConfig) -> pd.DataFrame:
-    about = ["data", "model", "optimizer", "lr", "seed", "hash"]
-    parts = [results.runs.iloc[:0]]
-    for column in paper.adam_columns(scale):
-        best = protocols.chosen(results, **column._asdict(), method="baseline")
-        if best is not None:
-            parts += [best.to_frame().T, protocols.fresh(results, best)]
-    runs = pd.concat(parts)[about].astype({"lr": float, "seed": int})
-    return runs.merge(results.zero_shot, on="hash")
-
-
-def gains(results: Results, scale: DictConfig, diverged: float = math.nan) -> pd.DataFrame:
-    """PWD − RWD at the largest η of the grid: data … seed, rwd, pwd, gain, hash (of both).
-
-    `diverged` is what a diverged run's accuracy counts as.
-    """
-    column = paper.ablation_column(scale)
-    lr, _ = strong_penalty(scale, column.optimizer)
-    runs = results.runs
-    keep = runs["method"].isin(["rwd", "pwd"]) & (runs["profile"] == "uniform") & (runs["lr"] == lr)
-    for name, value in column._asdict().items():
-        keep &= runs[name] == value
-    index = ["data", "model", "optimizer", "lr", "rate", "seed"]
-    runs = runs.assign(best_mean=runs["best_mean"].mask(runs["status"] == "diverged", diverged))
-    table = runs[keep].pivot_table("best_mean", index, "method", aggfunc="first", dropna=False)
-    table = table.reindex(columns=["rwd", "pwd"]).rename_axis(columns=None)
-    hashes = runs[keep].groupby(index)["hash"].agg(" ".join)
-    return table.assign(gain=table["pwd"] - table["rwd"], hash=hashes).reset_index()
-
-
-def expected(scale: DictConfig) -> int:
-    """How many seed-0 runs the figure shows: a Baseline a model, an RWD and a PWD a λ."""
-    return len(scale.grid.models) + 2 * len(scale.grid.rate_factors)
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:

@@ -15,25 +15,8 @@ from lpwd.analysis import paper
 from lpwd.config.rates import RateGrid, rate_grid
 from lpwd.draw.figures.common import heatmap, matrix, new_figure, note_gap, panel_width
 from lpwd.draw.words import LOOKS, limits
-from lpwd.store.frames import Results
 
 DIVERGING = "PuOr"
-
-
-def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
-    """A run a row: last dataset, all models and optimizers, WD and LPWD, seed 0."""
-    runs = results.runs
-    keep = runs["method"].isin(list(LOOKS)) & (runs["seed"] == 0)
-    keep &= runs["profile"] == runs["method"].map({"wd": "uniform", "lpwd": "linear"})
-    keep &= (runs["data"] == scale.grid.datasets[-1]) & runs["model"].isin(list(scale.grid.models))
-    about = ["data", "model", "optimizer", "method", "lr", "rate", "hash", "status"]
-    return {"figure4": runs.loc[keep, [*about, "best_mean", "best_std", "heldout_mean"]]}
-
-
-def expected(scale: DictConfig) -> int:
-    """How many seed-0 runs the figure needs."""
-    cells = len(scale.grid.lr_factors) * len(scale.grid.rate_factors)
-    return len(LOOKS) * cells * len(paper.figure_columns(scale))
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
@@ -53,7 +36,9 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     for column, (values, diverged), of_column in zip(columns, cells, axes.T, strict=True):
         for ax, method in zip(of_column, values, strict=False):
             heatmap(ax, values[method], norm, diverged[method], lambda v: f"{v:.1f}")
-            ax.set_title(f"{paper.METHODS[method]}, {', '.join(paper.column_names(column)[1:])}")
+            ax.set_title(
+                f"{paper.METHOD_NAMES[method]}, {', '.join(paper.column_names(column)[1:])}"
+            )
             ax.set_xticklabels([])
             if values[method].isna().all(axis=None) and not diverged[method].any(axis=None):
                 note_gap(ax, "figure4", scale)

@@ -11,36 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from omegaconf import DictConfig
 
-from lpwd.analysis import intervals, paper, protocols
+from lpwd.analysis import intervals, paper
 from lpwd.config.rates import number
 from lpwd.draw.figures.common import legend_below, new_figure, note_gap
 from lpwd.draw.words import LOOKS, Look
 from lpwd.store import summary
-from lpwd.store.frames import Results
 
 FRESH: dict[str, Any] = {"marker": "D", "markerfacecolor": "white", "linestyle": "", "zorder": 4}
-
-
-def data(results: Results, scale: DictConfig) -> dict[str, pd.DataFrame]:
-    """A run a row: last dataset, Adam, WD and LPWD at the η and λ chosen for the first model."""
-    first = {"data": scale.grid.datasets[-1], "model": scale.grid.series[0], "optimizer": "adam"}
-    about = ["data", "model", "optimizer", "method", "lr", "rate", "seed", "hash", "status"]
-    parts = [results.runs.iloc[:0]]
-    for method in LOOKS:
-        best = protocols.chosen(results, **first, method=method)
-        if best is None:
-            continue
-        for model in scale.grid.series:
-            like = pd.concat([best.drop("model"), pd.Series({"model": model})])
-            at_rates = protocols.grid(results, **{**first, "model": model, "method": method})
-            at_rates = at_rates[(at_rates["lr"] == best["lr"]) & (at_rates["rate"] == best["rate"])]
-            parts += [at_rates, protocols.fresh(results, like)]
-    return {"figure5": pd.concat(parts)[[*about, "best_mean", "best_std", "heldout_mean"]]}
-
-
-def expected(scale: DictConfig) -> int:
-    """How many seed-0 runs the figure needs."""
-    return len(LOOKS) * len(scale.grid.series)
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
@@ -93,6 +70,6 @@ def _band(scale: DictConfig) -> str:
 
 def _label(method: str, runs: pd.DataFrame) -> str:
     if runs.empty:
-        return paper.METHODS[method]
+        return paper.METHOD_NAMES[method]
     lr, rate = runs["lr"].iloc[0], runs["rate"].iloc[0]
-    return f"{paper.METHODS[method]} (η = {number(lr)}, λ = {number(rate)})"
+    return f"{paper.METHOD_NAMES[method]} (η = {number(lr)}, λ = {number(rate)})"

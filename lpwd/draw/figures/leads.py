@@ -9,8 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from lpwd.draw.figures import STYLE
-from lpwd.draw.figures.common import legend_below, new_figure
+from lpwd.draw.figures.common import STYLE, legend_below, new_figure
 
 OURS: dict[str, dict[str, Any]] = {
     "seeds": {"label": "ours, the paper's protocol", "color": "#0072B2", "fmt": "o"},
@@ -20,7 +19,7 @@ PAPER: dict[str, Any] = {"marker": "D", "color": "black", "facecolor": "white", 
 
 
 def plot(frame: pd.DataFrame, scale: DictConfig) -> Figure:
-    """A line a column, the first on top; `frame` is `outcome.leads`'. Without seeds no interval."""
+    """A line a column, the first on top; `frame` is `analysis.leads`'. No interval without seeds."""
     with matplotlib.style.context(STYLE):
         title = "LPWD − WD, each at its best rates; mean and 95 % interval of fresh seeds"
         figure = new_figure(7.2, 0.9 + 0.28 * len(frame), title, scale, *scale.grid.datasets)

@@ -1,0 +1,58 @@
+"""How the claims on Tables 1 and 3 are measured: effects that are positive if they hold."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lpwd.analysis import paper
+from lpwd.analysis.cells import TABLE3_METHODS
+from lpwd.analysis.claims.effects import chosen_lambdas, column_key, effects, mean
+from lpwd.analysis.claims.rule import Measured
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.protocols import difference
+
+
+def lpwd_over(method: str, protocol: str, main: MainGrid) -> Measured:
+    """LPWD − `method` in every column of Table 1, points."""
+    columns = paper.columns(main.scale)
+    parts = {
+        column_key(c): difference(
+            main.by_seed(c, "lpwd", protocol), main.by_seed(c, method, protocol)
+        )
+        for c in columns
+    }
+    return Measured(effects(parts), len(columns))
+
+
+def steps(protocol: str, main: MainGrid) -> dict[str, pd.Series]:
+    """The three steps of Table 3, RWD − WD, PWD − RWD and LPWD − PWD, by seed."""
+    column = paper.ablation_column(main.scale)
+    values = [main.by_seed(column, method, protocol) for method in TABLE3_METHODS]
+    names = [paper.METHOD_NAMES[method] for method in TABLE3_METHODS]
+    return {
+        f"{names[i + 1]} − {names[i]}": difference(values[i + 1], values[i])
+        for i in range(len(names) - 1)
+    }
+
+
+def rwd_over_wd(protocol: str, main: MainGrid) -> Measured:
+    """RWD − WD of Table 3, points."""
+    step = steps(protocol, main)["RWD − WD"]
+    note = chosen_lambdas(main, paper.ablation_column(main.scale), ("wd", "rwd"), protocol)
+    return Measured(effects({"RWD − WD": step}), 1, note=note)
+
+
+def order(protocol: str, main: MainGrid) -> Measured:
+    """Each step of Table 3, points; their mean is a third of LPWD − WD."""
+    found = steps(protocol, main)
+    note = chosen_lambdas(main, paper.ablation_column(main.scale), TABLE3_METHODS, protocol)
+    return Measured(effects(found), len(found), note=note)
+
+
+def rwd_most(protocol: str, main: MainGrid) -> Measured:
+    """RWD's step less each of the other two, points; it must be a step up, too, as a third case."""
+    found = steps(protocol, main)
+    first = found.pop("RWD − WD")
+    more = {name: first - step for name, step in found.items()}
+    cases = pd.Series([mean(series) for series in (*more.values(), first)])
+    return Measured(effects(more), len(found), cases)
