@@ -11,19 +11,28 @@ from typing import Any
 
 import lpwd
 from lpwd import listing
-from lpwd.analysis import intervals, main_grid
+from lpwd.analysis import cells, claims, controls, figures, intervals, main_grid, protocols
 from lpwd.config.paths import ROOT
 from lpwd.decay import opposing
-from lpwd.draw import figures, tables
-from lpwd.store import store, summary
+from lpwd.draw import tables
+from lpwd.store import summary
 from lpwd.store.files import write_whole
 
 PAGE = ROOT / "docs" / "api.md"
 
 LIBRARY = [lpwd.WeightDecay, lpwd.OpposingRate, opposing.Opposing, lpwd.layer_index]
 RESULTS = [
-    *(store.load, main_grid.main_grid, tables.data, figures.data),
-    *(summary.paper_statistic, summary.held_out, intervals.interval, listing.listing),
+    main_grid.MainGrid,
+    protocols.Candidates,
+    cells.table1,
+    figures.data,
+    claims.data,
+    controls.parts,
+    summary.paper_statistic,
+    summary.held_out,
+    intervals.interval,
+    tables.layout,
+    listing.listing,
 ]
 
 HEAD = """# API

@@ -34,7 +34,7 @@ import lpwd
 from lpwd.config import compose, machine
 from lpwd.config.compose import without_hydra
 from lpwd.config.paths import ROOT
-from lpwd.draw.readme import fill
+from lpwd.draw.readme import filled
 from lpwd.inputs import data, models
 from lpwd.inputs.loaders import device_batches
 from lpwd.store import identity, run_file, store
@@ -597,7 +597,9 @@ def write(frame: pd.DataFrame) -> None:
     buffer = BytesIO()
     draw(frame).savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     write_whole(FOLDER / "bench.png", buffer.getvalue())
-    fill(PAGE, "bench", f"Measured on {machine.machine(DEVICE)}.\n\n{table(frame)}")
+    write_whole(
+        PAGE, filled(PAGE, "bench", f"Measured on {machine.machine(DEVICE)}.\n\n{table(frame)}")
+    )
 
 
 def main() -> None:

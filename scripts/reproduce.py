@@ -16,20 +16,18 @@ from pathlib import Path
 import torch
 
 from lpwd import report
-from lpwd.analysis import claims, controls, main_grid
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config import compose
-from lpwd.config.compose import scale_config
 from lpwd.config.errors import ConfigError, one_line_errors
 from lpwd.config.paths import ROOT, SCALES
 from lpwd.decay.checks import check_choice
-from lpwd.draw import figures, readme, tables
+from lpwd.draw import drawings, readme, tables
 from lpwd.store import store
 from lpwd.store.files import results_dir, write_whole
 from lpwd.store.store import Store
 from lpwd.sweep import cost, plan, recheck, workers
 
 DRAWINGS = (*plan.PAPER, "claims", "report")
-MODULES = (tables, figures, claims, controls, report, readme)
 OTHERS = ("controls", "all", "draw", "demo", "plan", "recheck", "forget", "clean-results")
 COMMANDS = (*DRAWINGS, *OTHERS)
 
@@ -67,17 +65,16 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     targets = sets.get(target, (target,))
     check_writable(results_dir(scale))
     failed = 0 if target == "draw" else train(targets, scale, seeds)
-    draw(targets, scale)
+    main = draw(targets, scale)
     if target in ("demo", "table1"):
-        results = main_grid.main_grid(store.load(scale), scale)
-        print(tables.show("table1", results, scale_config(scale)))
+        print(tables.show("table1", main))
     return failed
 
 
 def told(scale: str) -> tuple[str, ...]:
     """The pages that tell of a scale: those of the repository, of its own results."""
     own = scale == readme.SCALE and results_dir(scale) == ROOT / "results" / scale
-    return readme.DRAWINGS if own else ()
+    return ("pages",) if own else ()
 
 
 def train(targets: Sequence[str], scale: str, seeds: int) -> int:
@@ -100,16 +97,16 @@ def stored_runs(target: str, scale: str, seeds: int) -> int:
     return 0 if need.waiting or names - Store(scale).stored() else len(names)
 
 
-def draw(targets: Sequence[str], scale: str) -> None:
-    """Write each target's files from what is stored, gaps included."""
-    every = store.load(scale)
-    results = main_grid.main_grid(every, scale)
-    folder = results_dir(scale)
+def draw(targets: Sequence[str], scale: str) -> MainGrid:
+    """Write each target's files from what is stored, gaps included; returns what was drawn."""
+    main = MainGrid.load(scale)
     for target in targets:
-        module = next(m for m in MODULES if target in m.DRAWINGS)
-        drawn = every if module is controls else results
-        for path in module.draw(target, drawn, scale_config(scale), folder):
+        files = report.files(main) if target == "report" else drawings.files(target, main)
+        for name, content in files.items():
+            path = results_dir(scale) / name
+            write_whole(path, content)
             print(f"wrote {shown(path)}")
+    return main
 
 
 def clean(scale: str) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.rates import rate_grid
 from lpwd.store import frames, summary
 from lpwd.store.frames import Results
@@ -43,6 +44,11 @@ def make(
         frame([row for m in made for row in m[1]], frames.EPOCH_COLUMNS),
         frame([row for m in made for row in m[2]], frames.ZERO_SHOT_COLUMNS),
     )
+
+
+def main(scale: DictConfig, **kwargs: Any) -> MainGrid:
+    """`make`, as what tables, figures and claims take."""
+    return MainGrid(make(scale, **kwargs), scale)
 
 
 def frame(rows: list[Run], columns: dict[str, str]) -> pd.DataFrame:

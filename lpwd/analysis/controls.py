@@ -4,8 +4,8 @@
     controls.series(main)    Figure 5 with both methods at the same λ
 
 A part is the layers, the moment, the amount of decay, what counts as a layer, what is decayed, or
-where the weights come from. All are of Table 3's column (configs/experiment/controls.yaml), over every
-λ at the largest η of the grid and at its base. Runs that are compared share seed, order and
+where the weights come from. All are of Table 3's column (configs/experiment/controls.yaml), over
+every λ at the largest η of the grid and at its base. Runs that are compared share seed, order and
 augmentation, so their differences are paired.
 """
 

@@ -19,6 +19,18 @@ from lpwd.store.identity import default_setting
 from lpwd.store.store import Store
 from lpwd.store.summary import held_out
 
+#: The columns of runs.csv that distinguish kinds of runs: rates are chosen within one kind.
+KIND = (
+    *Column._fields,
+    "method",
+    "profile",
+    "normalize",
+    "layers",
+    "coupled",
+    "exclude",
+    "setting",
+)
+
 
 class MainGrid:
     """What is stored of a scale's grid: `runs`, `epochs` and `zero_shot`, all seeds.

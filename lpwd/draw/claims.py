@@ -18,13 +18,17 @@ HEADER = ["Claim", "Where", "The paper", "Measured effect", "95 % interval", "Fr
 
 
 def files(main: MainGrid) -> dict[str, bytes]:
-    """claims.csv, and claims.md: the rule, then a table of all claims."""
+    """claims.csv and claims.md."""
+    return {"claims.csv": csv(claims.data(main)), "claims.md": markdown(main).encode()}
+
+
+def markdown(main: MainGrid) -> str:
+    """The rule, then a table of all claims."""
     frame = claims.data(main)
-    text = (
+    return (
         f"# The paper's claims\n\nAt {paper.scale_note(main.scale)}. {summary(frame)}."
         f"\n\n## The rule\n\n{RULE}\n## The claims\n\n{table(frame)}\n"
     )
-    return {"claims.csv": csv(frame), "claims.md": text.encode()}
 
 
 def summary(frame: pd.DataFrame) -> str:

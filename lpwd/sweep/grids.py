@@ -15,9 +15,9 @@ of config groups is composed once, and the other keys are set in a copy.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any, cast
 
@@ -26,13 +26,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from lpwd.analysis import main_grid, protocols
 from lpwd.config.check import check, check_groups, keys
 from lpwd.config.compose import without_hydra
 from lpwd.config.errors import ConfigError
 from lpwd.decay.checks import check_choice, did_you_mean
-from lpwd.store import frames, identity
+from lpwd.store import identity
 from lpwd.store.frames import Results
+from lpwd.sweep.choices import AmongGrid, AmongMainGrid
 
 #: Composes the config of some overrides, as Hydra does.
 Compose = Callable[[list[str]], DictConfig]
@@ -67,10 +67,6 @@ class Job:
     settings: identity.Settings = field(hash=False, compare=False)
 
 
-class ChoiceMissing(ConfigError):
-    """Rates are to be chosen among runs that are not stored yet."""
-
-
 class Expander:
     """Expands grids into jobs; `compose` is Hydra's, `arguments` are the command line's sweeps."""
 
@@ -99,13 +95,18 @@ class Expander:
                     yield self._job([*overrides, f"seed={seed}"])
 
     def chosen(self, grid: Grid, results: Results, seeds: int = 0) -> Iterator[Job]:
-        """The jobs of a grid at chosen rates; raises ChoiceMissing where nothing is stored."""
-        among = frames.only(results, {job.run for job in self.plain(grid)})
-        for overrides, seed in self._at_chosen_rates(grid, seeds):
-            settings = self._job(overrides).settings
-            if grid.rates == "chosen" and among.runs.empty:
-                among = main_grid.main_grid(results, settings["scale"]["name"])
-            for rates in _chosen_rates(settings, grid, among):
+        """The jobs of a grid at chosen rates; raises ChoiceMissing while runs are missing."""
+        at_rates = list(self._at_chosen_rates(grid, seeds))
+        if not at_rates:
+            return
+        jobs = [(overrides, seed, self._job(overrides).settings) for overrides, seed in at_rates]
+        if grid.rates == "chosen":
+            main = AmongMainGrid(results, jobs[0][2]["scale"]["name"])
+            rates_of = partial(main.rates, model=grid.model, method=grid.method)
+        else:
+            rates_of = AmongGrid(results, ((j.run, j.settings) for j in self.plain(grid))).rates
+        for overrides, seed, settings in jobs:
+            for rates in rates_of(settings):
                 yield self._job([*overrides, *rates, f"seed={seed}"])
 
     def waiting(self, grid: Grid, seeds: int = 0) -> list[identity.Settings]:
@@ -153,28 +154,6 @@ class Expander:
         for override in OverridesParser.create().parse_overrides(of_values):
             _set(config, override.key_or_group, override.value())
         return config
-
-
-def _chosen_rates(settings: identity.Settings, grid: Grid, among: Results) -> list[tuple[str, ...]]:
-    """Overrides with the best rates for runs of these settings: by the paper's protocol first."""
-    kind = {key: frames.row_of_settings(settings)[key] for key in main_grid.KIND}
-    if grid.rates == "chosen":  # the main grid has one kind of each method
-        kind = {key: kind[key] for key in ("data", "model", "optimizer", "method")}
-        kind |= {"model": grid.model or kind["model"], "method": grid.method or kind["method"]}
-    best = protocols.chosen_rates(among, **kind)
-    if best is None:
-        names = [kind[key] for key in ("data", "model", "optimizer", "method")]
-        raise ChoiceMissing(f"no runs of {' '.join(names)} are stored to choose η and λ among")
-    choices = [best]
-    if grid.rates == "grid":
-        held_out = protocols.held_out_choice(among, **kind)
-        choices += zip(held_out["lr"], held_out["rate"], strict=True)
-    return list(dict.fromkeys(_rate_overrides(*choice) for choice in choices))
-
-
-def _rate_overrides(lr: float, rate: float) -> tuple[str, ...]:
-    overrides = (f"optimizer.lr={float(lr)!r}",)
-    return overrides if math.isnan(rate) else (*overrides, f"decay.rate={float(rate)!r}")
 
 
 def grids_of(node: Any) -> list[Grid]:

@@ -12,6 +12,7 @@ from lpwd.store.frames import Results
 from lpwd.store.lock import is_alive, newest_claim
 from lpwd.store.store import Store
 from lpwd.sweep import grids
+from lpwd.sweep.choices import ChoiceMissing
 from lpwd.sweep.cost import seconds_of
 
 #: The paper's targets, and whether there is an experiment to train; Table 2 is the configs' own.
@@ -49,7 +50,7 @@ def needs(
         jobs |= {job.run: job for job in expander.plain(grid, seeds)}
         try:
             jobs |= {job.run: job for job in expander.chosen(grid, results, seeds)}
-        except grids.ChoiceMissing:
+        except ChoiceMissing:
             waiting += expander.waiting(grid, seeds)
     return Needs(target, list(jobs.values()), waiting)
 

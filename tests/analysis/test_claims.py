@@ -1,7 +1,7 @@
 """The rule on effects made by hand, and every claim on results where the answer is known."""
 
 import math
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import pandas as pd
@@ -10,8 +10,8 @@ import simulated
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpwd.analysis import claims, intervals
-from lpwd.analysis.claims import measures, rule
+from lpwd.analysis import claims, intervals, paper
+from lpwd.analysis.claims import curves, grids, rule, tables
 from lpwd.analysis.claims.rule import (
     INCONCLUSIVE,
     NOT_MEASURED,
@@ -20,6 +20,8 @@ from lpwd.analysis.claims.rule import (
     Measured,
     decide,
 )
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.protocols import PROTOCOLS
 from lpwd.config.compose import scale_config
 from lpwd.draw import claims as drawn
 from lpwd.store.frames import Results
@@ -177,7 +179,7 @@ def right() -> Results:
 
 
 def by_claim(results: Results) -> pd.DataFrame:
-    return claims.data(results, FIVE).set_index(["claim", "place"])
+    return claims.data(MainGrid(results, FIVE)).set_index(["claim", "place"])
 
 
 def test_all_claims_are_supported_where_the_paper_is_right(right: Results) -> None:
@@ -226,7 +228,7 @@ def test_without_seeds_single_comparisons_stay_open_and_columns_are_counted(
 
 
 def test_without_runs_nothing_is_measured() -> None:
-    frame = claims.data(simulated.make(FIVE, keep=lambda run: False), FIVE)
+    frame = claims.data(simulated.main(FIVE, keep=lambda run: False))
     assert set(frame["verdict"]) == {NOT_MEASURED}
 
 
@@ -245,22 +247,22 @@ def test_a_diverged_run_counts_as_nothing() -> None:
 
 def test_a_diverged_seed_loses_and_is_not_left_out() -> None:
     """The second seed of PWD and LPWD diverges, of all three seeds of FIVE."""
-    results = simulated.make(
+    main = simulated.main(
         FIVE,
         seeds=3,
         diverges=lambda run: run["method"] in ("pwd", "lpwd") and run["seed"] == 2,
     )
-    top1 = measures.strong_penalty("test_top1", 1, results, FIVE).effects
+    top1 = curves.strongest_gap("test_top1", 1, main).effects
     lost = top1[top1["seed"] == 2]["effect"]
     kept = top1[top1["seed"] != 2]["effect"]
     assert (len(lost), len(kept)) == (2, 6)
     assert lost.max() < kept.min() - 10
-    gains = measures.pwd_over_rwd(results, FIVE).effects.set_index("seed")["effect"]
+    gains = curves.pwd_over_rwd(main).effects.set_index("seed")["effect"]
     assert gains.loc[2].max() < -10 < gains.loc[[1, 3]].min()
-    for protocol in claims.PROTOCOLS:
-        lead = measures.rwd_over_wd(protocol, results, FIVE).effects
+    for protocol in PROTOCOLS:
+        lead = tables.rwd_over_wd(protocol, main).effects
         assert lead["effect"].tolist() == pytest.approx([1.0] * 4)
-        order = measures.order(protocol, results, FIVE).effects.set_index(["cell", "seed"])
+        order = tables.order(protocol, main).effects.set_index(["cell", "seed"])
         assert order.loc[("PWD − RWD", 2), "effect"] < -50
 
 
@@ -288,8 +290,7 @@ def test_a_lead_widens_from_the_best_rates_to_the_strongest_penalty() -> None:
         lead = 3 if strongest else 1
         return 50 - 10 * strongest + lead * (run["method"] == "lpwd") + 0.1 * run["seed"]
 
-    results = simulated.make(FIVE, seeds=3, top1=top1)
-    measured = measures.lead_widens(results, FIVE)
+    measured = grids.lead_widens(simulated.main(FIVE, seeds=3, top1=top1))
     assert measured.effects["effect"].tolist() == pytest.approx([2.0] * 8)
     assert decide(measured, always=False).verdict == SUPPORTED
     assert "ConvNeXt-micro +2 [+2, +2], Swin-micro +2" in measured.note
@@ -303,21 +304,20 @@ def test_notes_say_at_which_rates(right: Results) -> None:
     )
 
 
-def test_files_repeat_and_state_the_rule(right: Results, tmp_path: Path) -> None:
-    csv, markdown = drawn.draw("claims", right, FIVE, tmp_path / "a")
-    again = drawn.draw("claims", right, FIVE, tmp_path / "b")
-    assert [csv.read_bytes(), markdown.read_bytes()] == [path.read_bytes() for path in again]
-    text = markdown.read_text()
+def test_files_repeat_and_state_the_rule(right: Results) -> None:
+    files = drawn.files(MainGrid(right, FIVE))
+    assert files == drawn.files(MainGrid(right, FIVE))
+    text = files["claims.md"].decode()
     assert rule.RULE in text
     assert text.index("## The rule") < text.index("## The claims")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert {line.count("|") for line in rows} == {len(drawn.HEADER) + 2}
     assert len(rows) == len(claims.CLAIMS) + 2
-    assert len(pd.read_csv(csv)) == len(claims.CLAIMS)
+    assert len(pd.read_csv(BytesIO(files["claims.csv"]))) == len(claims.CLAIMS)
 
 
 def test_the_papers_own_effects_come_from_its_tables() -> None:
-    frame = claims.data(simulated.make(SMOKE, keep=lambda run: False), SMOKE).set_index("claim")
+    frame = claims.data(simulated.main(SMOKE, keep=lambda run: False)).set_index("claim")
     assert frame.loc["RWD is better than WD", "reported"].tolist() == pytest.approx([0.31, 0.31])
     most = frame.loc["Of the three steps from WD to LPWD, RWD contributes most", "reported"]
     assert most.iloc[0] == pytest.approx(0.31 - (0.10 + 0.19) / 2)
@@ -333,9 +333,11 @@ def test_a_part_of_a_grid_is_no_measurement() -> None:
         first = run["lr_factor"] == 10 and run["rate_factor"] == 50
         return not (run["method"] == "wd" and run["model"] == "swin_micro" and first)
 
-    measured = measures.lpwd_over("wd", "paper's", simulated.make(scale, keep=keep), scale)
-    missing = measured.effects.groupby("cell")["effect"].first().isna()
-    assert {cell for cell in missing.index if missing[cell]} == {
+    main = simulated.main(scale, keep=keep)
+    measured = tables.lpwd_over("wd", "paper's", main)
+    assert {" ".join(column) for column in paper.columns(scale)} - set(
+        measured.effects["cell"]
+    ) == {
         "digits swin_micro adam",
         "digits swin_micro sgdm",
     }

@@ -7,6 +7,7 @@ import pytest
 import simulated
 
 from lpwd.analysis import controls, paper
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config import compose
 from lpwd.config.compose import scale_config
 from lpwd.draw import controls as drawn
@@ -14,6 +15,7 @@ from lpwd.draw import words
 from lpwd.store import frames, identity
 from lpwd.store.frames import Results
 from lpwd.sweep import plan
+from lpwd.sweep.grids import grids_of
 
 SCALE = scale_config("mini")
 
@@ -48,20 +50,20 @@ def level(row: dict[str, Any]) -> float:
 
 
 def test_the_experiment_trains_every_kind(jobs: list[dict[str, Any]]) -> None:
-    results = stored(jobs, level)
+    main = MainGrid(stored(jobs, level), SCALE)
     kinds = {kind for part in controls.PARTS for kind in (part.run, part.reference)}
     # and, to choose Figure 5's rates among, WD and LPWD at the other η
     others = 2 * (5 - 2) * len(SCALE.grid.rate_factors)
     assert len(jobs) == 14 * len(kinds) + others
     for kind in kinds:
-        of_kind = controls.select(results, SCALE, kind).runs
+        of_kind = controls.candidates(main, kind).runs
         assert len(of_kind) == 2 * len(SCALE.grid.rate_factors), kind.name
-    names = [set(controls.select(results, SCALE, kind).runs["hash"]) for kind in kinds]
+    names = [set(controls.candidates(main, kind).runs["hash"]) for kind in kinds]
     assert len(set.union(*names)) == len(jobs) - others
 
 
 def test_rows_tell_known_differences(jobs: list[dict[str, Any]]) -> None:
-    rows = controls.data(stored(jobs, level, seeds=3), SCALE).set_index("part")
+    rows = controls.parts(MainGrid(stored(jobs, level, seeds=3), SCALE)).set_index("part")
     layers = rows.loc["The layers, decayed before the update"]
     assert (layers["cells"], layers["won"], layers["lost"]) == (14, 14, 0)
     assert layers["median"] == pytest.approx(3)
@@ -79,9 +81,9 @@ def test_rows_tell_known_differences(jobs: list[dict[str, Any]]) -> None:
 
 def test_a_difference_tells_what_it_rests_on(jobs: list[dict[str, Any]]) -> None:
     def texts(seeds: int) -> pd.DataFrame:
-        frame = controls.data(stored(jobs, level, seeds), SCALE)
-        layout = drawn.layout(frame, SCALE)
-        return pd.DataFrame(layout.body, columns=layout.header[0]).set_index("Part")
+        layout = drawn.layout(MainGrid(stored(jobs, level, seeds), SCALE))
+        rows = [[row.name, *(cell.text for cell in row.cells)] for row in layout.rows]
+        return pd.DataFrame(rows, columns=layout.header[0]).set_index("Part")
 
     moment = "The moment: after the update"
     assert texts(0).loc[moment, "Difference"] == "+0.00 (seed 0)"
@@ -93,7 +95,7 @@ def test_a_difference_tells_what_it_rests_on(jobs: list[dict[str, Any]]) -> None
 
 def test_a_part_of_a_kinds_runs_chooses_nothing(jobs: list[dict[str, Any]]) -> None:
     some = [s for s in jobs if s["decay"]["rate"] < 0.9]
-    row = controls.data(stored(some, level), SCALE).set_index("part").loc["All of it"]
+    row = controls.parts(MainGrid(stored(some, level), SCALE)).set_index("part").loc["All of it"]
     assert row["rates_run"] == row["heldout_rates_run"] == ""
     assert row["cells"] == 12
 
@@ -103,7 +105,11 @@ def test_a_diverged_run_loses_its_cell(jobs: list[dict[str, Any]]) -> None:
     of_wd = results.runs["method"].eq("wd") & results.runs["profile"].eq("uniform")
     lost = of_wd & results.runs["rate"].eq(results.runs["rate"].max())
     diverged = results.runs.assign(best_mean=results.runs["best_mean"].mask(lost))
-    row = controls.data(results._replace(runs=diverged), SCALE).set_index("part").loc["All of it"]
+    row = (
+        controls.parts(MainGrid(results._replace(runs=diverged), SCALE))
+        .set_index("part")
+        .loc["All of it"]
+    )
     assert (row["cells"], row["won"]) == (14, 14)
     assert row["strong"] > 40
 
@@ -122,24 +128,25 @@ def test_figure_5_is_held_at_the_rates_of_either_method() -> None:
         for row in results.runs[["data", "model", "optimizer"]].itertuples(index=False)
     ]
     results = results._replace(runs=results.runs.assign(setting=setting))
-    frame = controls.series(results, SCALE)
+    main = MainGrid(results, SCALE)
+    frame = controls.series(main)
     by = frame.set_index(["chosen_by", "model"])
     assert by["rate"].groupby("chosen_by").first().to_dict() == {"wd": 0.184, "lpwd": 0.0184}
     assert list(by["seeds_mean"]) == pytest.approx([-9, -8, -7, 1, 9, 10, 11, 1])
     assert by.loc[("wd", ""), "first"] == pytest.approx(1)
     some = results._replace(runs=results.runs[results.runs["rate"] != 0.92])
-    assert controls.series(some, SCALE).empty  # nothing is chosen from a part
-    layout = drawn.series_layout(frame, SCALE)
-    (heads,), body = layout.header, layout.body
+    assert controls.series(MainGrid(some, SCALE)).empty  # nothing is chosen from a part
+    layout = drawn.series_layout(main)
+    (heads,), body = layout.header, [row.cells for row in layout.rows]
     assert heads[1:4] == ["ConvNeXt-micro", "ConvNeXt-micro32", "ConvNeXt-micro48"]
-    assert body[1][2] == "+10.00 [+10.00, +10.00]"
-    assert body[1][4] == "+1.00 [+1.00, +1.00]"
+    assert body[1][1].text == "+10.00 [+10.00, +10.00]"
+    assert body[1][3].text == "+1.00 [+1.00, +1.00]"
 
 
 def test_the_experiment_trains_figure_5_at_equal_rates() -> None:
     """After the grids, whose best rates it takes: those of the one method for the other."""
     grids = compose.composed(["+experiment=controls", "scale=mini"]).hydra.sweeper.grids
-    at_equal = [grid for grid in grids.grids_of(grids) if grid.rates == "chosen"]
+    at_equal = [grid for grid in grids_of(grids) if grid.rates == "chosen"]
     assert [grid.method for grid in at_equal] == ["wd", "lpwd"]
     results = simulated.make(
         SCALE, top1=lambda run: -run["rate_factor"] * (run["method"] == "lpwd")
@@ -156,9 +163,8 @@ def test_the_experiment_trains_figure_5_at_equal_rates() -> None:
     assert len(lpwd) == len(wd) == 3 * 3
 
 
-def test_nothing_stored_is_a_gap(tmp_path: Any) -> None:
-    paths = drawn.draw("controls", frames._frames([]), SCALE, tmp_path)
-    text = next(path for path in paths if path.suffix == ".md").read_text()
+def test_nothing_stored_is_a_gap() -> None:
+    text = drawn.files(MainGrid(frames._frames([]), SCALE))["controls.md"].decode()
     assert text.count(f"| {words.GAP} ") == 7 * len(controls.PARTS)
     assert "make controls SCALE=mini" in text
     assert "mini scale" in text.lower()
@@ -167,4 +173,4 @@ def test_nothing_stored_is_a_gap(tmp_path: Any) -> None:
 def test_kinds_have_names_of_their_own() -> None:
     kinds = {kind for part in controls.PARTS for kind in (part.run, part.reference)}
     assert len({kind.name for kind in kinds}) == len(kinds)
-    assert controls.LPWD.name == paper.METHODS["lpwd"]
+    assert controls.LPWD.name == paper.METHOD_NAMES["lpwd"]

@@ -8,14 +8,18 @@ import pytest
 import simulated
 from scipy.stats import ttest_1samp
 
-from lpwd.analysis import intervals, protocols
+from lpwd.analysis import intervals
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.paper import Column
+from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, Candidates
 from lpwd.config.compose import scale_config
 from lpwd.config.rates import rate_grid
+from lpwd.store.frames import Results
 from lpwd.store.summary import best_k, held_out, paper_statistic, summarize
 
 SMOKE = scale_config("smoke")
 SMOKE.grid.models = SMOKE.grid.series = ["convnext_micro"]
-WD = {"data": "digits", "model": "convnext_micro", "optimizer": "adam", "method": "wd"}
+COLUMN = Column("digits", "convnext_micro", "adam")
 
 
 @pytest.mark.parametrize(("epochs", "k"), [(100, 10), (13, 1), (20, 2), (5, 1), (1, 1)])
@@ -68,106 +72,107 @@ def test_a_diverged_run_has_no_accuracy() -> None:
     assert summary["r_op_share"] == 0.5
 
 
+def wd(results: Results) -> Candidates:
+    return MainGrid(results, SMOKE).cell(COLUMN, "wd")
+
+
+def rates(candidates: Candidates, protocol: str) -> list[list[float]]:
+    return candidates.choice(protocol)[["lr", "rate"]].to_numpy().tolist()
+
+
 def test_rates_are_chosen_by_the_papers_statistic_among_seed_0() -> None:
     results = simulated.make(
         SMOKE, seeds=1, top1=lambda run: simulated.top1_of(run) + 50 * run["seed"]
     )
     grid = rate_grid(SMOKE, "adam")
     # top1_of peaks at base η and, of the grid's factors 50, 5 and 0.5, at 0.5.
-    assert protocols.chosen_rates(results, **WD) == (grid.lrs[1], grid.rates[2])
+    assert rates(wd(results), PAPERS) == [[grid.lrs[1], grid.rates[2]]]
 
 
 def test_ties_go_to_the_smaller_rates_and_diverged_runs_are_never_chosen() -> None:
     grid = rate_grid(SMOKE, "adam")
     level = simulated.make(SMOKE, top1=lambda run: 50.0)
-    assert protocols.chosen_rates(level, **WD) == (grid.lrs[1], grid.rates[2])
-    assert protocols.held_out_choice(level, **WD)[["lr", "rate"]].to_numpy().tolist() == [
-        [grid.lrs[1], grid.rates[2]]
-    ]
     last_bit = level.runs["best_mean"] + 1e-14 * (level.runs["rate"] == grid.rates[0])
     noisy = level._replace(runs=level.runs.assign(best_mean=last_bit))
-    assert protocols.chosen_rates(noisy, **WD) == (grid.lrs[1], grid.rates[2])
     diverged = simulated.make(
         SMOKE, top1=lambda run: 50.0, diverges=lambda run: run["lr_factor"] == 1
     )
-    assert protocols.chosen_rates(diverged, **WD) == (grid.lrs[0], grid.rates[2])
-    assert protocols.held_out_choice(diverged, **WD)["lr"].tolist() == [grid.lrs[0]]
+    for protocol in PROTOCOLS:
+        assert rates(wd(level), protocol) == [[grid.lrs[1], grid.rates[2]]]
+        assert rates(wd(noisy), protocol) == [[grid.lrs[1], grid.rates[2]]]
+        assert rates(wd(diverged), protocol) == [[grid.lrs[0], grid.rates[2]]]
 
 
-def test_nothing_stored_nothing_chosen() -> None:
-    empty = simulated.make(SMOKE, keep=lambda run: False)
-    assert protocols.chosen_rates(empty, **WD) is None
-    assert protocols.held_out_choice(empty, **WD).empty
-    assert math.isnan(protocols.held_out_value(empty, **WD))
-    assert protocols.fresh_values(empty, **WD).empty
-    assert protocols.fresh_held_out(empty, **WD).empty
-
-
-def test_layerwise_controls_are_no_wd() -> None:
-    results = simulated.make(SMOKE)
-    best = protocols.chosen(results, **WD)
-    assert best is not None
-    control = pd.DataFrame([best]).assign(profile="linear", best_mean=99.0, lr=7.0)
-    with_control = results._replace(runs=pd.concat([results.runs, control]))
-    assert protocols.chosen_rates(with_control, **WD) == protocols.chosen_rates(results, **WD)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_nothing_is_chosen_from_nothing_or_from_a_part(protocol: str) -> None:
+    empty = wd(simulated.make(SMOKE, keep=lambda run: False))
+    part = wd(simulated.make(SMOKE, seeds=2, keep=lambda run: run["rate_factor"] != 50))
+    assert (empty.missing, part.missing) == (6, 2)
+    for candidates in (empty, part):
+        assert candidates.choice(protocol).empty
+        assert candidates.by_seed(protocol).empty
+        assert candidates.fresh(protocol).empty
 
 
 def test_held_out_chooses_rates_without_the_test_set() -> None:
     """One run's test accuracy is lucky: the paper's protocol takes it, the held-out does not."""
     results = simulated.make(SMOKE)
-    lucky = protocols.grid(results, **WD).iloc[-1]
+    lucky = wd(results).first.iloc[-1]
     epochs, table = results.epochs.copy(), results.runs.copy()
     epochs.loc[epochs["hash"] == lucky["hash"], "test_top1"] = 99.0
     table.loc[table["hash"] == lucky["hash"], "best_mean"] = 99.0
-    results = results._replace(runs=table, epochs=epochs)
-    assert protocols.chosen_rates(results, **WD) == (lucky["lr"], lucky["rate"])
+    found = wd(results._replace(runs=table, epochs=epochs))
+    assert rates(found, PAPERS) == [[lucky["lr"], lucky["rate"]]]
     grid = rate_grid(SMOKE, "adam")
-    assert protocols.held_out_choice(results, **WD)[["lr", "rate"]].to_numpy().tolist() == [
-        [grid.lrs[1], grid.rates[2]]
-    ]
-    assert protocols.held_out_value(results, **WD) == pytest.approx(61 - 2 * np.log10(2))
+    assert rates(found, HELD_OUT) == [[grid.lrs[1], grid.rates[2]]]
+    assert found.by_seed(HELD_OUT).to_dict() == pytest.approx({0: 61 - 2 * np.log10(2)})
 
 
-def test_fresh_seeds_leave_the_choosing_seed_out() -> None:
-    results = simulated.make(SMOKE, seeds=3, top1=lambda run: simulated.top1_of(run) - run["seed"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_fresh_seeds_leave_the_choosing_seed_out(protocol: str) -> None:
+    main = simulated.main(SMOKE, seeds=3, top1=lambda run: simulated.top1_of(run) - run["seed"])
     best = 61 - 2 * np.log10(2)
-    expected = {1: best - 1, 2: best - 2, 3: best - 3}
-    assert protocols.fresh_values(results, **WD).to_dict() == pytest.approx(expected)
-    assert protocols.fresh_held_out(results, **WD).to_dict() == pytest.approx(expected)
-    baseline = protocols.fresh_values(results, **(WD | {"method": "baseline"}))
+    expected = {0: best, 1: best - 1, 2: best - 2, 3: best - 3}
+    assert main.by_seed(COLUMN, "wd", protocol).to_dict() == pytest.approx(expected)
+    del expected[0]
+    assert main.cell(COLUMN, "wd").fresh(protocol).to_dict() == pytest.approx(expected)
+    baseline = main.cell(COLUMN, "baseline").fresh(protocol)
     assert baseline.to_dict() == pytest.approx({1: 59, 2: 58, 3: 57})
 
 
 def test_fresh_seeds_under_cross_fit_need_both_folds_runs() -> None:
     """Half A prefers one run and half B another; a seed trained at one of them has no value."""
-    paper_scale = scale_config("paper")
-    paper_scale.epochs = 3
-    wd = WD | {"data": "cifar100", "model": "convnext_tiny"}
+    scale = scale_config("paper")
+    scale.epochs = 3
+    column = Column("cifar100", "convnext_tiny", "adam")
+    wanted = {**column._asdict(), "method": "wd"}
     results = simulated.make(
-        paper_scale, seeds=2, keep=lambda run: all(run[key] == wd[key] for key in wd)
+        scale, seeds=2, keep=lambda run: all(run[key] == wanted[key] for key in wanted)
     )
     epochs = results.epochs.copy()
-    first, last = protocols.grid(results, **wd)["hash"].iloc[[0, -1]]
+    first, last = MainGrid(results, scale).cell(column, "wd").first["hash"].iloc[[0, -1]]
     epochs.loc[epochs["hash"] == first, "test_a_top1"] = 99.0
     epochs.loc[epochs["hash"] == last, "test_b_top1"] = 98.0
     results = results._replace(epochs=epochs)
-    assert protocols.held_out_choice(results, **wd)["hash"].tolist() == [first, last]
-    both = protocols.fresh_held_out(results, **wd)
+    found = MainGrid(results, scale).cell(column, "wd")
+    assert found.choice(HELD_OUT)["hash"].tolist() == [first, last]
+    both = found.fresh(HELD_OUT)
     assert both.index.tolist() == [1, 2]
     assert both.notna().all()
-    gone = protocols.fresh(results, results.runs.set_index("hash", drop=False).loc[last])[
-        "hash"
-    ].iloc[0]
+    at_last = results.runs.set_index("hash").loc[last]
+    gone = found.at(at_last["lr"], at_last["rate"]).loc[1, "hash"]
     results = results._replace(runs=results.runs[results.runs["hash"] != gone])
-    assert protocols.fresh_held_out(results, **wd).notna().to_dict() == {2: True}
+    fresh = MainGrid(results, scale).cell(column, "wd").fresh(HELD_OUT)
+    assert fresh.notna().to_dict() == {2: True}
 
 
-def test_a_diverged_seed_is_known_to_both_protocols() -> None:
-    results = simulated.make(
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_diverged_seed_is_known_to_both_protocols(protocol: str) -> None:
+    main = simulated.main(
         SMOKE, seeds=3, diverges=lambda run: (run["method"], run["seed"]) == ("wd", 2)
     )
-    for values in (protocols.fresh_values(results, **WD), protocols.fresh_held_out(results, **WD)):
-        assert values.isna().to_dict() == {1: False, 2: True, 3: False}
+    fresh = main.cell(COLUMN, "wd").fresh(protocol)
+    assert fresh.isna().to_dict() == {1: False, 2: True, 3: False}
 
 
 def test_intervals_are_students_t() -> None:

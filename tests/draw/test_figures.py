@@ -10,21 +10,23 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from lpwd.analysis import protocols
+from lpwd.analysis import figures as analysis
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.paper import Column
+from lpwd.analysis.protocols import PAPERS
 from lpwd.config.compose import scale_config
 from lpwd.config.rates import RateGrid
 from lpwd.draw import figures, words
 from lpwd.draw.figures import common
-from lpwd.store.frames import Results
 
 SMOKE = scale_config("smoke")
 TOP1 = simulated.top1_of
 
 
 @pytest.fixture(scope="module")
-def results() -> Results:
+def results() -> MainGrid:
     """Three fresh seeds of every run; WD diverges under the strongest penalty with SGDM."""
-    return simulated.make(
+    return simulated.main(
         SMOKE,
         seeds=3,
         top1=lambda run: TOP1(run) - run["seed"] % 2,
@@ -36,50 +38,54 @@ def results() -> Results:
 
 
 @pytest.fixture(scope="module")
-def empty() -> Results:
-    return simulated.make(SMOKE, keep=lambda run: False)
+def empty() -> MainGrid:
+    return simulated.main(SMOKE, keep=lambda run: False)
 
 
-@pytest.mark.parametrize("target", figures.DRAWINGS)
+@pytest.mark.parametrize("target", figures.PLOTS)
 def test_a_figure_is_csv_png_and_pdf_and_identical_when_redrawn(
-    target: str, results: Results, tmp_path: Path
+    target: str, results: MainGrid
 ) -> None:
-    before = figures.draw(target, results, SMOKE, tmp_path / "before")
-    after = figures.draw(target, results, SMOKE, tmp_path / "after")
-    assert {path.suffix for path in before} == {".csv", ".png", ".pdf"}
-    assert [path.name for path in before] == [path.name for path in after]
-    assert [path.read_bytes() for path in before] == [path.read_bytes() for path in after]
+    files = figures.files(target, results)
+    assert {Path(name).suffix for name in files} == {".csv", ".png", ".pdf"}
+    assert files == figures.files(target, results)
 
 
-@pytest.mark.parametrize("target", figures.DRAWINGS)
+@pytest.mark.parametrize("target", figures.PLOTS)
 def test_without_runs_a_figure_names_the_command_that_fills_it(
-    target: str, empty: Results, tmp_path: Path
+    target: str, empty: MainGrid
 ) -> None:
-    assert all(path.stat().st_size for path in figures.draw(target, empty, SMOKE, tmp_path))
-    figure = figures.plot(target, figures.data(target, empty, SMOKE), SMOKE)
+    assert all(figures.files(target, empty).values())
+    figure = figures.plot(target, empty)
     assert f"make {target} SCALE=smoke" in texts(figure)
 
 
-@pytest.mark.parametrize("target", figures.DRAWINGS)
-def test_every_figure_says_its_scale(target: str, results: Results) -> None:
-    figure = figures.plot(target, figures.data(target, results, SMOKE), SMOKE)
+@pytest.mark.parametrize("target", figures.PLOTS)
+def test_every_figure_says_its_scale(target: str, results: MainGrid) -> None:
+    figure = figures.plot(target, results)
     assert "smoke scale: digits" in texts(figure)
     assert "not the paper's setting" in texts(figure)
 
 
 @pytest.mark.parametrize(
     ("target", "kept", "missing"),
-    [("figure1", "wd", 2), ("figure2", "lpwd", 24), ("figure3", "rwd", 5), ("figure4", "wd", 24)],
+    [
+        ("figure1", "wd", 2),
+        ("figure2", "lpwd", 24),
+        ("figure3", "rwd", 4 + 3),
+        ("figure4", "wd", 24),
+        ("figure5", "wd", 6),
+    ],
 )
 def test_missing_runs_are_counted_with_the_command(target: str, kept: str, missing: int) -> None:
-    results = simulated.make(SMOKE, keep=lambda run: run["method"] == kept)
-    figure = figures.plot(target, figures.data(target, results, SMOKE), SMOKE)
+    results = simulated.main(SMOKE, keep=lambda run: run["method"] == kept)
+    figure = figures.plot(target, results)
     assert f"{missing} runs are missing: make {target} SCALE=smoke" in texts(figure)
 
 
-@pytest.mark.parametrize("target", figures.DRAWINGS)
-def test_a_whole_figure_misses_nothing(target: str, results: Results) -> None:
-    figure = figures.plot(target, figures.data(target, results, SMOKE), SMOKE)
+@pytest.mark.parametrize("target", figures.PLOTS)
+def test_a_whole_figure_misses_nothing(target: str, results: MainGrid) -> None:
+    figure = figures.plot(target, results)
     assert "missing" not in texts(figure)
 
 
@@ -88,8 +94,8 @@ def texts(figure: Figure) -> str:
     return " ".join("\n".join(found).split())
 
 
-def test_figure1_shows_the_strongest_penalty_only(results: Results) -> None:
-    frame = figures.data("figure1", results, SMOKE)["figure1"]
+def test_figure1_shows_the_strongest_penalty_only(results: MainGrid) -> None:
+    frame = analysis.data("figure1", results)["figure1"]
     assert set(frame["lr"]) == {0.005}
     assert set(frame["rate"]) == {1.0}
     assert set(frame["optimizer"]) == {"adam"}
@@ -98,16 +104,15 @@ def test_figure1_shows_the_strongest_penalty_only(results: Results) -> None:
     assert len(frame) == 2 * 2 * 4 * SMOKE.epochs
 
 
-def test_figure1_averages_fresh_seeds_and_leaves_seed_0_out(results: Results) -> None:
-    frames_ = figures.data("figure1", results, SMOKE)
-    top1 = figures.plot("figure1", frames_, SMOKE).axes[2]
+def test_figure1_averages_fresh_seeds_and_leaves_seed_0_out(results: MainGrid) -> None:
+    top1 = figures.plot("figure1", results).axes[2]
     wd = next(line for line in top1.get_lines() if str(line.get_label()).startswith("WD"))
     last = 61 - 1 - 2 * np.log10(50)
     assert wd.get_ydata()[-1] == pytest.approx(last - 2 / 3)  # seeds 1 and 3 lose a point
 
 
-def test_figure2_is_wd_alone_and_keeps_both_readings(results: Results) -> None:
-    found = figures.data("figure2", results, SMOKE)
+def test_figure2_is_wd_alone_and_keeps_both_readings(results: MainGrid) -> None:
+    found = analysis.data("figure2", results)
     means = found["figure2b"]
     assert set(means["method"]) == {"wd"}
     assert len(means) == 2 * 2 * 6
@@ -117,23 +122,23 @@ def test_figure2_is_wd_alone_and_keeps_both_readings(results: Results) -> None:
     assert len(found["figure2a"]) == (~diverged).sum() * SMOKE.epochs + 2 * 2
 
 
-def test_figure3a_is_the_best_baseline_and_its_fresh_seeds(results: Results) -> None:
-    curve = figures.data("figure3", results, SMOKE)["figure3a"]
+def test_figure3a_is_the_best_baseline_and_its_fresh_seeds(results: MainGrid) -> None:
+    curve = analysis.data("figure3", results)["figure3a"]
     assert set(curve["lr"]) == {5e-4}
     assert len(curve) == 2 * 4 * 101
     first = curve[(curve["model"] == "swin_micro") & (curve["seed"] == 0)]
     assert first["test_top1"].tolist() == [max(10.0, 60.0 - step) for step in range(101)]
 
 
-def test_figure3b_is_pwd_minus_rwd_seed_by_seed(results: Results) -> None:
-    gains = figures.data("figure3", results, SMOKE)["figure3b"]
+def test_figure3b_is_pwd_minus_rwd_seed_by_seed(results: MainGrid) -> None:
+    gains = analysis.data("figure3", results)["figure3b"]
     assert sorted(set(gains["rate"])) == [0.01, 0.1, 1.0]
     assert len(gains) == 3 * 4
     assert gains["gain"].tolist() == pytest.approx([1.0] * 12)
 
 
-def test_figure4_circles_the_best_and_centres_the_difference(results: Results) -> None:
-    figure = figures.plot("figure4", figures.data("figure4", results, SMOKE), SMOKE)
+def test_figure4_circles_the_best_and_centres_the_difference(results: MainGrid) -> None:
+    figure = figures.plot("figure4", results)
     wd, difference = figure.axes[0], figure.axes[8]
     (circle,) = [patch for patch in wd.patches if isinstance(patch, Circle)]
     assert circle.center == (0, 1)  # smallest λ, base η
@@ -142,20 +147,19 @@ def test_figure4_circles_the_best_and_centres_the_difference(results: Results) -
     assert not [patch for patch in difference.patches if isinstance(patch, Circle)]
 
 
-def test_figure4_hatches_what_diverged(results: Results) -> None:
-    figure = figures.plot("figure4", figures.data("figure4", results, SMOKE), SMOKE)
+def test_figure4_hatches_what_diverged(results: MainGrid) -> None:
+    figure = figures.plot("figure4", results)
     hatched = [sum(bool(patch.get_hatch()) for patch in ax.patches) for ax in figure.axes[:12]]
     assert hatched == [0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1]  # WD and the difference, SGDM
 
 
-def test_figure5_takes_every_model_at_the_first_ones_rates(results: Results) -> None:
-    frame = figures.data("figure5", results, SMOKE)["figure5"]
+def test_figure5_takes_every_model_at_the_first_ones_rates(results: MainGrid) -> None:
+    frame = analysis.data("figure5", results)["figure5"]
     assert len(frame) == 2 * 3 * 4
     for method, runs in frame.groupby("method"):
-        first = {"data": "digits", "model": "convnext_micro", "optimizer": "adam"}
-        lr, rate = protocols.chosen_rates(results, **first, method=str(method)) or (0, 0)
-        assert set(runs["lr"]) == {lr}
-        assert set(runs["rate"]) == {rate}
+        cell = results.cell(Column("digits", "convnext_micro", "adam"), str(method))
+        (chosen,) = cell.choice(PAPERS)[["lr", "rate"]].to_numpy().tolist()
+        assert [set(runs["lr"]), set(runs["rate"])] == [{value} for value in chosen]
 
 
 def test_the_matrix_has_the_grids_cells_in_order_and_gaps_as_nan() -> None:

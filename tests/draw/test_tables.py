@@ -1,33 +1,33 @@
 """Tables from made-up results: values, the paper's beside them, gaps, and the three formats."""
 
 import math
-from pathlib import Path
+from io import BytesIO
 
 import pandas as pd
 import pytest
 import simulated
-from omegaconf import DictConfig
 
 from lpwd.analysis import cells, paper
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import scale_config
 from lpwd.config.rates import number
 from lpwd.draw import formats, tables, words
-from lpwd.store.frames import Results
 
 SMOKE, MINI = scale_config("smoke"), scale_config("mini")
 MINI.grid.datasets = ["cifar100"]
 MINI.grid.lr_factors = [10, 1]
 MINI.epochs = 20  # the best 2
+TARGETS = ("table1", "table2", "table3")
 
 
 @pytest.fixture(scope="module")
-def smoke() -> Results:
-    return simulated.make(SMOKE)
+def smoke() -> MainGrid:
+    return simulated.main(SMOKE)
 
 
 @pytest.fixture(scope="module")
-def mini() -> Results:
-    return simulated.make(MINI, seeds=3, top1=lambda run: simulated.top1_of(run) - run["seed"] % 2)
+def mini() -> MainGrid:
+    return simulated.main(MINI, seeds=3, top1=lambda run: simulated.top1_of(run) - run["seed"] % 2)
 
 
 def cell(frame: pd.DataFrame, **where: str) -> pd.Series:
@@ -39,20 +39,20 @@ def cell(frame: pd.DataFrame, **where: str) -> pd.Series:
 
 def test_table2_at_paper_scale_is_the_papers_exactly() -> None:
     scale = scale_config("paper")
-    ours = cells.table2(simulated.make(SMOKE, keep=lambda run: False), scale)
+    ours = cells.table2(scale)
     assert (ours["value"] == ours["paper"]).all()
     reported = paper.reported("table2")
     pd.testing.assert_frame_equal(ours[["parameter", "optimizer", "value"]], reported)
 
 
-def test_table2_at_another_scale_pairs_values_by_their_factor(smoke: Results) -> None:
-    ours = cells.table2(smoke, SMOKE)
+def test_table2_at_another_scale_pairs_values_by_their_factor() -> None:
+    ours = cells.table2(SMOKE)
     strongest = cell(ours[ours["factor"] == 50], parameter="rate", optimizer="adam")
     assert (strongest["value"], strongest["paper"]) == (1.0, 0.5)
 
 
-def test_table1_has_every_cell_with_what_it_rests_on(mini: Results) -> None:
-    frame = cells.table1(mini, MINI)
+def test_table1_has_every_cell_with_what_it_rests_on(mini: MainGrid) -> None:
+    frame = cells.table1(mini)
     assert len(frame) == 4 * 4
     wd = cell(frame, method="wd", model="convnext_micro", optimizer="adam")
     # At base rates the last two epochs reach 59 and 61.
@@ -65,9 +65,9 @@ def test_table1_has_every_cell_with_what_it_rests_on(mini: Results) -> None:
     assert cell(frame, method="baseline", model="swin_micro", optimizer="sgdm")["expected"] == 2
 
 
-def test_methods_are_compared_with_wd_seed_by_seed(mini: Results) -> None:
+def test_methods_are_compared_with_wd_seed_by_seed(mini: MainGrid) -> None:
     """The seeds' own ups and downs cancel; WD is compared with nothing."""
-    frame = cells.table1(mini, MINI)
+    frame = cells.table1(mini)
     where = {"model": "convnext_micro", "optimizer": "adam"}
     lpwd, wd = (cell(frame, method=method, **where) for method in ("lpwd", "wd"))
     ends = ["mean", "low", "high"]
@@ -78,105 +78,99 @@ def test_methods_are_compared_with_wd_seed_by_seed(mini: Results) -> None:
     assert words.over_wd_text(wd, "over_wd") == words.NONE
 
 
-def test_the_papers_number_stands_beside_the_cell_it_belongs_to(mini: Results) -> None:
-    frame = cells.table1(mini, MINI)
+def test_the_papers_number_stands_beside_the_cell_it_belongs_to(mini: MainGrid) -> None:
+    frame = cells.table1(mini)
     swin = cell(frame, method="lpwd", model="swin_micro", optimizer="sgdm")
     assert (swin["paper_mean"], swin["paper_std"]) == (71.95, 0.10)
-    ablation = cells.table3(mini, MINI)
+    ablation = cells.table3(mini)
     assert ablation["paper_mean"].tolist() == [73.88, 74.19, 74.29, 74.48]
 
 
-def test_at_smoke_scale_the_paper_has_no_number(smoke: Results) -> None:
-    assert cells.table1(smoke, SMOKE)["paper_mean"].isna().all()
+def test_at_smoke_scale_the_paper_has_no_number(smoke: MainGrid) -> None:
+    assert cells.table1(smoke)["paper_mean"].isna().all()
 
 
-def test_the_best_of_a_column_is_bold(smoke: Results) -> None:
-    layout = tables.layout1(cells.table1(smoke, SMOKE), SMOKE)
-    rows = {row[0].strip("*"): row[1:] for row in layout.body}
-    assert all(text.startswith("**") for text in rows["LPWD"])
-    assert not any(text.startswith("**") for text in rows["WD"])
+def test_the_best_of_a_column_is_bold(smoke: MainGrid) -> None:
+    rows = {row.name: row.cells for row in tables.layout1(smoke).rows if not row.line}
+    assert all(cell.bold for cell in rows["LPWD"])
+    assert not any(cell.bold for cell in rows["WD"])
+    markdown = formats.markdown(tables.layout1(smoke)).splitlines()
+    assert next(line for line in markdown if "**LPWD**" in line).count("**") == 2 * 5
 
 
 def test_missing_runs_leave_a_gap_and_the_command_that_fills_it() -> None:
-    results = simulated.make(
+    main = simulated.main(
         SMOKE, keep=lambda run: run["method"] != "l2" or run["optimizer"] == "adam"
     )
-    text = formats.markdown(tables.layout1(cells.table1(results, SMOKE), SMOKE))
+    text = formats.markdown(tables.layout1(main))
     (l2,) = [line for line in text.splitlines() if line.startswith("| **L2**")]
     assert l2.count(words.GAP) == 2
     assert "12 of 80 runs are missing: `make table1 SCALE=smoke` trains them." in text
 
 
-def test_without_any_run_all_tables_are_drawn(tmp_path: Path) -> None:
-    empty = simulated.make(SMOKE, keep=lambda run: False)
-    for target in tables.DRAWINGS:
-        assert all(path.stat().st_size for path in tables.draw(target, empty, SMOKE, tmp_path))
-    assert "80 of 80 runs are missing" in (tmp_path / "table1.md").read_text()
+def test_without_any_run_all_tables_are_drawn() -> None:
+    empty = simulated.main(SMOKE, keep=lambda run: False)
+    files = {name: text for t in TARGETS for name, text in tables.files(t, empty).items()}
+    assert all(files.values())
+    assert "80 of 80 runs are missing" in files["table1.md"].decode()
 
 
 def test_a_cell_whose_runs_all_diverged_says_so() -> None:
-    results = simulated.make(
+    main = simulated.main(
         SMOKE,
         seeds=3,
         diverges=lambda run: run["method"] == "wd" or (run["method"], run["seed"]) == ("lpwd", 2),
     )
-    frame = cells.table1(results, SMOKE)
+    frame = cells.table1(main)
     wd = cell(frame, method="wd", model="convnext_micro", optimizer="adam")
     assert math.isnan(wd["mean"])
     assert wd["diverged"] == wd["runs"] == 6
-    text = tables.show("table1", results, SMOKE)
+    text = tables.show("table1", main)
     assert "diverged" in next(line for line in text.splitlines() if line.startswith("WD"))
     assert "6 of 6 (6 diverged)" in text
     assert "6 of 6 + 3 seeds (1 diverged)" in text  # lpwd's second seed
 
 
-def test_seeds_of_other_rates_are_in_no_interval(mini: Results) -> None:
+def test_seeds_of_other_rates_are_in_no_interval(mini: MainGrid) -> None:
     elsewhere = mini.runs["seed"].eq(0) | mini.runs["rate"].gt(0.5)
-    results = mini._replace(runs=mini.runs[elsewhere])
-    assert cells.table3(results, MINI)["seeds_n"].eq(0).all()
+    results = mini.every._replace(runs=mini.runs[elsewhere])
+    assert cells.table3(MainGrid(results, MINI))["seeds_n"].eq(0).all()
 
 
-@pytest.mark.parametrize(("target", "scale"), [("table1", MINI), ("table3", MINI)])
-def test_three_formats_tell_the_same(
-    target: str, scale: DictConfig, mini: Results, tmp_path: Path
-) -> None:
-    csv, markdown, latex = tables.draw(target, mini, scale, tmp_path)
-    assert [path.name for path in (csv, markdown, latex)] == [
-        f"{target}.{suffix}" for suffix in ("csv", "md", "tex")
-    ]
-    shown = tables.show(target, mini, scale)
-    for mean, std in pd.read_csv(csv)[["mean", "std"]].itertuples(index=False):
-        assert f"{mean:.2f} ± {std:.2f}" in markdown.read_text()
-        assert rf"{mean:.2f} $\pm$ {std:.2f}" in latex.read_text()
+@pytest.mark.parametrize("target", ["table1", "table3"])
+def test_three_formats_say_the_same(target: str, mini: MainGrid) -> None:
+    csv, markdown, latex = tables.files(target, mini).values()
+    shown = tables.show(target, mini)
+    for mean, std in pd.read_csv(BytesIO(csv))[["mean", "std"]].itertuples(index=False):
+        assert f"{mean:.2f} ± {std:.2f}" in markdown.decode()
+        assert rf"{mean:.2f} $\pm$ {std:.2f}" in latex.decode()
         assert f"{mean:.2f} ± {std:.2f}" in shown
 
 
-def test_every_row_of_a_format_has_all_columns(mini: Results) -> None:
-    for make, lay_out in tables.TABLES.values():
-        layout = lay_out(make(mini, MINI), MINI)
-        width = len(layout.header[0])
-        assert {len(row) for row in [*layout.header, *layout.body]} == {width}
-        pipes = [line for line in formats.markdown(layout).splitlines() if line.startswith("|")]
-        assert {line.count("|") for line in pipes} == {width + 1}
-        rows = [line for line in formats.latex(layout).splitlines() if line.endswith(r"\\")]
-        spanned = [
-            line.replace(r"\multicolumn{2}", "& ").replace(r"\multicolumn{4}", "&&& ")
-            for line in rows
-        ]
-        assert {line.count("&") for line in spanned} == {width - 1}
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_row_of_a_format_has_all_columns(target: str, mini: MainGrid) -> None:
+    layout = tables.layout(target, mini)
+    width = len(layout.header[0])
+    assert {len(row) for row in layout.header} == {width}
+    assert {len(row.cells) for row in layout.rows} == {width - 1}
+    pipes = [line for line in formats.markdown(layout).splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in pipes} == {width + 1}
+    rows = [line for line in formats.latex(layout).splitlines() if line.endswith(r"\\")]
+    spanned = [
+        line.replace(r"\multicolumn{2}", "& ").replace(r"\multicolumn{4}", "&&& ") for line in rows
+    ]
+    assert {line.count("&") for line in spanned} == {width - 1}
 
 
-def test_tables_are_identical_when_rebuilt(mini: Results, tmp_path: Path) -> None:
-    first, again = tmp_path / "first", tmp_path / "again"
-    for target in tables.DRAWINGS:
-        before = tables.draw(target, mini, MINI, first)
-        after = tables.draw(target, mini, MINI, again)
-        assert [p.read_bytes() for p in before] == [p.read_bytes() for p in after]
+@pytest.mark.parametrize("target", TARGETS)
+def test_tables_are_identical_when_rebuilt(target: str, mini: MainGrid) -> None:
+    again = MainGrid(mini.every, MINI)
+    assert tables.files(target, mini) == tables.files(target, again)
 
 
-def test_the_terminal_leaves_out_lines_that_tell_nothing(smoke: Results, mini: Results) -> None:
-    assert "  the paper" not in tables.show("table1", smoke, SMOKE)
-    assert "  the paper" in tables.show("table1", mini, MINI)
+def test_the_terminal_leaves_out_lines_of_gaps(smoke: MainGrid, mini: MainGrid) -> None:
+    assert "  the paper" not in tables.show("table1", smoke)
+    assert "  the paper" in tables.show("table1", mini)
 
 
 @pytest.mark.parametrize(

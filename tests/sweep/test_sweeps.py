@@ -12,6 +12,7 @@ from lpwd.config.paths import ROOT
 from lpwd.store import frames, identity
 from lpwd.store.frames import Results
 from lpwd.sweep import grids, plan
+from lpwd.sweep.choices import ChoiceMissing
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_fresh_seeds_of_every_run() -> None:
 
 def test_chosen_rates_need_something_to_choose_among(nothing: Results) -> None:
     grid = grids.Grid({"decay": ["wd"]}, rates="chosen", model="convnext_micro", seeds="all")
-    with pytest.raises(grids.ChoiceMissing, match="digits convnext_micro adam wd"):
+    with pytest.raises(ChoiceMissing, match="digits convnext_micro adam wd"):
         list(expander().chosen(grid, nothing, seeds=2))
     assert len(expander().waiting(grid, seeds=2)) == 2  # seed 0 is in the grid
 

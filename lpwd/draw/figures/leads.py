@@ -19,7 +19,7 @@ PAPER: dict[str, Any] = {"marker": "D", "color": "black", "facecolor": "white", 
 
 
 def plot(frame: pd.DataFrame, scale: DictConfig) -> Figure:
-    """A line a column, the first on top; `frame` is `analysis.leads`'. No interval without seeds."""
+    """A line a column, the first on top; `frame`: `analysis.leads`. No interval without seeds."""
     with matplotlib.style.context(STYLE):
         title = "LPWD − WD, each at its best rates; mean and 95 % interval of fresh seeds"
         figure = new_figure(7.2, 0.9 + 0.28 * len(frame), title, scale, *scale.grid.datasets)

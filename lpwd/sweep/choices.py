@@ -1,0 +1,82 @@
+"""η and λ that stored runs choose for further ones: by the same rule as in tables and figures."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from lpwd.analysis.main_grid import KIND, MainGrid, as_printed
+from lpwd.analysis.paper import Column
+from lpwd.analysis.protocols import PAPERS, PROTOCOLS, Candidates
+from lpwd.config.compose import scale_config
+from lpwd.config.errors import ConfigError
+from lpwd.store.frames import Results, only, row_of_settings
+from lpwd.store.identity import Settings
+from lpwd.store.summary import held_out
+
+
+class ChoiceMissing(ConfigError):
+    """Rates are to be chosen among runs that are not all stored yet."""
+
+
+class AmongGrid:
+    """Choices among the runs of one experiment's grid: by both protocols, within each kind."""
+
+    def __init__(self, results: Results, grid: Iterable[tuple[str, Settings]]) -> None:
+        jobs = dict(grid)
+        among = only(results, set(jobs))
+        self.folds = held_out(among.epochs)
+        self.runs_of = dict(list(among.runs.groupby(list(KIND))))
+        self.expected = Counter(map(_kind, jobs.values()))
+        self.none = among.runs.iloc[:0]
+
+    def rates(self, settings: Settings) -> list[tuple[str, ...]]:
+        """Overrides with the best rates for runs of this kind, the paper's protocol first."""
+        kind = _kind(settings)
+        runs = self.runs_of.get(kind, self.none)
+        candidates = Candidates(runs, self.folds, self.expected[kind])
+        return _overrides(candidates, PROTOCOLS, kind)
+
+
+class AmongMainGrid:
+    """Choices among the runs of the paper's tables, by the paper's protocol."""
+
+    def __init__(self, results: Results, scale: str) -> None:
+        self.main = MainGrid(as_printed(results, scale), scale_config(scale), results)
+
+    def rates(
+        self, settings: Settings, model: str | None, method: str | None
+    ) -> list[tuple[str, ...]]:
+        """Overrides with the best rates for these settings, or for another model or method."""
+        row = row_of_settings(settings)
+        column = Column(row["data"], model or row["model"], row["optimizer"])
+        candidates = self.main.cell(column, method or row["method"])
+        return _overrides(candidates, (PAPERS,), (*column, method or row["method"]))
+
+
+def _kind(settings: Settings) -> tuple[object, ...]:
+    row = row_of_settings(settings)
+    return tuple(row[name] for name in KIND)
+
+
+def _overrides(
+    candidates: Candidates, protocols: Iterable[str], kind: Iterable[object]
+) -> list[tuple[str, ...]]:
+    if candidates.missing:
+        names = " ".join(str(name) for name in kind if isinstance(name, str) and name)
+        raise ChoiceMissing(
+            f"{candidates.missing} of {candidates.expected} runs of {names} are missing, so that"
+            " no η and λ can be chosen among them; train those first"
+        )
+    pairs = [
+        (float(lr), float(rate))
+        for protocol in protocols
+        for lr, rate in candidates.choice(protocol)[["lr", "rate"]].itertuples(index=False)
+    ]
+    return list(dict.fromkeys(_override(*pair) for pair in pairs))
+
+
+def _override(lr: float, rate: float) -> tuple[str, ...]:
+    overrides = (f"optimizer.lr={lr!r}",)
+    return overrides if math.isnan(rate) else (*overrides, f"decay.rate={rate!r}")
