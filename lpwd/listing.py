@@ -14,8 +14,7 @@ from collections.abc import Sequence
 import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd.config.check import check, keys
-from lpwd.config.compose import without_hydra
+from lpwd.config.check import check, keys, without_hydra
 from lpwd.config.errors import ConfigError, one_line_errors
 from lpwd.config.paths import CONFIGS
 
@@ -31,9 +30,11 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
     """
     from lpwd.decay.layers import layer_index
     from lpwd.inputs import models
+    from lpwd.inputs.check import check_inputs
     from lpwd.training.build import make_decay, make_optimizer
 
-    check(cfg)
+    cfg = check(cfg)
+    check_inputs(cfg)
     model = models.create(cfg.model, cfg.data.classes)
     optimizer = make_optimizer(cfg, model)
     decay = make_decay(cfg, optimizer, model)

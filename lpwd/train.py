@@ -15,18 +15,19 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lpwd.config.check import check, check_groups, keys
+from lpwd.config.check import check_groups, checked, keys, plain
 from lpwd.config.errors import CannotWrite, ConfigError, is_out_of_memory, one_line_errors
 from lpwd.config.paths import CONFIGS
+from lpwd.inputs.check import check_inputs
 from lpwd.store import identity
-from lpwd.store.lock import Claim
+from lpwd.store.lock import RunLock
 from lpwd.store.store import Store
 from lpwd.training import wandb_log
 
@@ -45,15 +46,16 @@ OUT_OF_MEMORY = (
 
 def run_once(cfg: DictConfig) -> str:
     """Train the run that `cfg` describes unless it is stored or in training; say which it was."""
-    check(cfg)
+    config = checked(plain(cfg))
+    check_inputs(config)
+    cfg = OmegaConf.create(config)
     wandb_log.check(cfg)
-    container = OmegaConf.to_container(cfg, resolve=True)
-    settings = identity.settings(cast(dict[str, Any], container))
+    settings = identity.settings(config)
     run, store = identity.run_id(settings), Store(cfg.scale.name)
     if store.has(run):
         known = store.collect().runs.query("hash == @run").iloc[0].to_dict()
         return f"{describe(run, known)}; stored already, another seed= trains anew"
-    with Claim(store.work(run)) as claim:
+    with RunLock(store.work(run)) as claim:
         if not claim.mine:
             return f"{run} is in training elsewhere ({claim.holder})"
         if store.has(run):

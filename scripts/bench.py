@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 import lpwd
 from lpwd.config import compose, machine
-from lpwd.config.compose import without_hydra
+from lpwd.config.check import without_hydra
 from lpwd.config.paths import ROOT
 from lpwd.draw.readme import filled
 from lpwd.inputs import data, models
@@ -501,7 +501,7 @@ def _fill(store: Store, count: int) -> None:
         stored["hash"] = identity.run_id(stored["settings"])
         folder = store.runs / stored["hash"]
         folder.mkdir(parents=True)
-        (folder / "run.json").write_bytes(run_file._sealed(stored))
+        (folder / "run.json").write_bytes(run_file.sealed(stored))
 
 
 # -- memory ---------------------------------------------------------------------------------------

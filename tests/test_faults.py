@@ -43,7 +43,7 @@ from lpwd.analysis import main_grid
 from lpwd.store import identity, lock, store
 from lpwd.store.files import write_whole
 from lpwd.store.frames import Results
-from lpwd.store.lock import Claim
+from lpwd.store.lock import RunLock
 from lpwd.store.store import Store
 from lpwd.training.checkpoint import Checkpoint
 
@@ -143,7 +143,7 @@ def test_a_claim_of_this_host_name_but_another_machine_is_respected(tmp_path: Pa
     import socket
 
     tmp_path.joinpath("claim-1").write_text(f"{socket.gethostname()} 4000000 another-boot/pid:[1]")
-    with Claim(tmp_path) as mine:
+    with RunLock(tmp_path) as mine:
         assert not mine.mine
 
 
@@ -157,7 +157,7 @@ def test_clocks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_who_was_held_for_dead_leaves_the_new_claim(tmp_path: Path) -> None:
     """A process that was stopped for minutes goes on: its run is another's by now."""
     (tmp_path / "checkpoint.pt").write_bytes(b"x")
-    with Claim(tmp_path) as slow:
+    with RunLock(tmp_path) as slow:
         assert slow.mine
         newer = tmp_path / "claim-2"
         newer.write_text("elsewhere.example 123 another-boot/pid:[1]")
@@ -168,7 +168,7 @@ def test_who_was_held_for_dead_leaves_the_new_claim(tmp_path: Path) -> None:
 def test_a_killed_process_that_nobody_has_reaped_is_dead(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
-        Claim(tmp_path).__enter__()
+        RunLock(tmp_path).__enter__()
         os._exit(9)
     assert wait_until(lambda: not lock.in_training(tmp_path) and any(tmp_path.iterdir()), 10)
     os.waitpid(pid, 0)
@@ -187,7 +187,7 @@ def test_many_processes_never_hold_one_claim_together(tmp_path: Path) -> None:
 def _claim_often(folder: Path, held: Path) -> int:
     try:
         for _ in range(150):
-            with Claim(folder) as mine:
+            with RunLock(folder) as mine:
                 if mine.mine:
                     os.close(os.open(held, os.O_CREAT | os.O_EXCL))  # fails if another holds it
                     held.unlink()
@@ -538,7 +538,7 @@ def test_a_diverged_run_ends_early_and_is_counted_as_such(warm: Warm, results: P
     # As the table would have it, were these the settings of its column.
     at_grid = stored.runs.assign(lr=scale_config("smoke").base.sgdm.lr * 10)
     names = at_grid[["data", "model", "optimizer"]].iloc[0]
-    setting = identity.default_setting("smoke", *names, pretrained=True)
+    setting = identity.default_setting("smoke", *names)
     known = Results(at_grid.assign(setting=setting), stored.epochs, stored.zero_shot)
     said = tables.show("table1", main_grid.main_grid(known, "smoke"), scale_config("smoke"))
     assert "diverged" in said

@@ -11,7 +11,7 @@ from torch.optim import Adam
 import lpwd
 from lpwd import listing
 from lpwd.config import compose
-from lpwd.config.compose import without_hydra
+from lpwd.config.check import without_hydra
 from lpwd.config.errors import ConfigError
 from lpwd.inputs import models
 

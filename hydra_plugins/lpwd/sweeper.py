@@ -44,6 +44,7 @@ class StoreSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         from lpwd.config.check import check
+        from lpwd.config.compose import Composer
         from lpwd.config.errors import ConfigError
         from lpwd.store.store import Store
         from lpwd.sweep.grids import Expander, grids_of, unique
@@ -52,7 +53,7 @@ class StoreSweeper(Sweeper):
         if type(self.seeds) is not int or self.seeds < 0:
             raise ConfigError(f"hydra.sweeper.seeds={self.seeds} must be a whole number, 0 or more")
         loader = self.hydra_context.config_loader
-        expander = Expander.of_sweep(loader, self.config, arguments)
+        expander = Expander(Composer.of_sweep(loader, self.config), arguments, loader)
         swept = [o.get_key_element() for o in expander.arguments if o.is_sweep_override()]
         if "scale" in swept:
             raise ConfigError("scale: one sweep is of one scale; give each its own command")
@@ -69,13 +70,13 @@ class StoreSweeper(Sweeper):
         self, store: Any, expander: Any, jobs: Sequence[Any], first: int = 0
     ) -> list[JobReturn]:
         """Train what is not stored; ends when all of it is, here or elsewhere, or has failed."""
-        from lpwd.config.check import check
+        from lpwd.inputs.check import check_inputs
 
         if not jobs:
             return []
         missing = _missing(store, jobs)
         for job in missing:
-            check(DictConfig(expander.config(job.overrides)))
+            check_inputs(expander.composer.config(job.overrides))
         store.tidy()
         print(f"{len(jobs)} runs at scale {store.scale}: {len(jobs) - len(missing)} stored")
         returns: list[JobReturn] = []
@@ -85,19 +86,16 @@ class StoreSweeper(Sweeper):
             free = _free(store, left)
             done = self.launcher.launch([list(job.overrides) for job in free], first + len(returns))
             returns += done
-            failed |= {
-                job: _error_line(of_job)
-                for job, of_job in zip(free, done, strict=True)
-                if of_job.status != JobStatus.COMPLETED
-            }
+            faults = map(_fault, free, done)
+            failed |= {job: fault for job, fault in zip(free, faults, strict=True) if fault}
             left = [job for job in _missing(store, left) if job not in failed]
         store.collect()
         if failed:
-            _tell(failed)
+            _print_failures(failed)
             traces = f"{store.root / 'work'}/<hash>/failure.txt"
             sys.exit(
                 f"error: {len(failed)} of {len(missing)} runs failed;"
-                f"{f' tracebacks stand in {traces};' * bool(store.failures())}"
+                f"{f' tracebacks are in {traces};' * bool(store.failures())}"
                 " the same command tries them again"
             )
         return returns
@@ -121,16 +119,22 @@ def _free(store: Any, jobs: Sequence[Any]) -> list[Any]:
     return free
 
 
-def _tell(failed: Mapping[Any, str]) -> None:
+def _print_failures(failed: Mapping[Any, str]) -> None:
     for error in dict.fromkeys(failed.values()):
         of_jobs = [job for job, line in failed.items() if line == error]
         print(f"{len(of_jobs)} failed: {error}", file=sys.stderr)
         print(f"  the first: {' '.join(of_jobs[0].overrides)}", file=sys.stderr)
 
 
-def _error_line(done: JobReturn) -> str:
+def _fault(job: Any, done: JobReturn) -> str:
+    """Why a job failed; "" if it did not."""
     from lpwd.config.errors import ConfigError
 
-    error = done._return_value  # the property of that name raises it
-    line = " ".join(str(error).split())
-    return line if isinstance(error, ConfigError) else f"{type(error).__name__}: {line}"
+    result = done._return_value  # the property of that name raises it
+    if done.status == JobStatus.COMPLETED:
+        # The run's outcome begins with its hash. Another one would never be found in the store.
+        trained = str(result).partition(" ")[0]
+        same = trained == job.run
+        return "" if same else f"trained as run {trained} where {job.run} was expected"
+    line = " ".join(str(result).split())
+    return line if isinstance(result, ConfigError) else f"{type(result).__name__}: {line}"

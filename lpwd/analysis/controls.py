@@ -122,7 +122,7 @@ def candidates(main: MainGrid, kind: Kind) -> Candidates:
     wanted = {
         **column._asdict(),
         **kind.columns,
-        "setting": default_setting(scale.name, *column, pretrained=not kind.scratch),
+        "setting": default_setting(scale.name, *column, scratch=kind.scratch),
     }
     runs = main.every.runs
     kept = runs["lr"].isin(lrs) & runs["rate"].isin(rates)

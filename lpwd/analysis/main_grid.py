@@ -86,7 +86,7 @@ def as_printed(results: Results, scale: str) -> Results:
     """
     runs, cells = results.runs, _grid_cells(scale)
     columns = zip(runs["data"], runs["model"], runs["optimizer"], strict=True)
-    settings: Any = [default_setting(scale, *column, pretrained=True) for column in columns]
+    settings: Any = [default_setting(scale, *column) for column in columns]
     at = zip(runs["optimizer"], runs["lr"], runs["rate"].fillna(0), strict=True)
     printed = (
         (runs["profile"] == [METHODS[method][1] for method in runs["method"]])

@@ -1,4 +1,4 @@
-"""Wrong input is told in one line; anything else keeps its traceback."""
+"""Wrong input ends in one line; anything else keeps its traceback."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ def writing(path: Path) -> Iterator[None]:
             f"cannot write {path}: {fault}; free room or allow writing there, or name another"
             " folder with LPWD_RESULTS; the same command then goes on"
         ) from None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; of one without, its type."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""TODO lpwd.config.paths."""
+"""Where the clone is, and the names of its configs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,3 @@ def names_in(group: str) -> tuple[str, ...]:
 
 
 SCALES = names_in("scale")
-
-
-def is_folder(name: str) -> bool:
-    """Is there such a folder? No name at all, as one too long, is no reason to fail."""
-    try:
-        return Path(name).expanduser().is_dir()
-    except (OSError, RuntimeError):
-        return False

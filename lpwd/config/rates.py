@@ -1,13 +1,40 @@
-"""TODO lpwd.config.rates."""
+"""η and λ: of a run, of a scale's grid (Table 2), and as numbers with one spelling."""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from lpwd.config.compose import scale_config
+
+class Rates(NamedTuple):
+    """η and λ of one run."""
+
+    lr: float
+    rate: float
+
+
+def rates_of(config: Mapping[str, Any]) -> Rates:
+    """η and λ that a composed config means: absolute, else the scale's base × factor.
+
+    The one place where they are resolved: the optimizer, the decay and the run's hash take them
+    from here. Canonical numbers.
+    """
+    optimizer, decay = config["optimizer"], config["decay"]
+    base = config["scale"]["base"][optimizer["name"]]
+    lr, rate = optimizer["lr"], decay["rate"]
+    if lr is None:
+        lr = base["lr"] * optimizer["lr_factor"]
+    if rate is None:
+        rate = rate_base(base, decay["method"]) * decay["rate_factor"]
+    return Rates(canonical_number(lr), canonical_number(rate))
+
+
+def rate_base(base: Mapping[str, Any], method: str) -> float:
+    """λ_base of a method; L2 may have its own, since its λθ passes through Adam's division."""
+    own = base.get("l2") if method == "l2" else None
+    return base["rate"] if own is None else own
 
 
 def canonical_number(value: float) -> int | float:
@@ -16,51 +43,44 @@ def canonical_number(value: float) -> int | float:
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
-@cache
-def grid_rates(scale: str) -> set[tuple[str, float, float]]:
-    """(optimizer, η, λ) of every cell of a scale's grid; λ = 0 stands for Baseline."""
-    cfg = scale_config(scale)
-    rates = set()
-    for optimizer, base in cfg.base.items():
-        for lr_factor in cfg.grid.lr_factors:
-            lr = float(canonical_number(base.lr * lr_factor))
-            rates.add((str(optimizer), lr, 0.0))
-            for rate_factor in cfg.grid.rate_factors:
-                rates.add((str(optimizer), lr, float(canonical_number(base.rate * rate_factor))))
-    return rates
-
-
-class RateGrid(NamedTuple):
-    """The grid of one optimizer (Table 2), in the order of the scale's factors."""
-
-    lrs: list[float]
-    rates: list[float]
-
-
-def rate_grid(scale: DictConfig, optimizer: str) -> RateGrid:
-    """η and λ of the scale's grid: factors times the base, in the canonical form of runs.csv."""
-    base, grid = scale.base[optimizer], scale.grid
-    return RateGrid(
-        [float(canonical_number(base.lr * factor)) for factor in grid.lr_factors],
-        [float(canonical_number(base.rate * factor)) for factor in grid.rate_factors],
-    )
-
-
-def grid_size(scale: DictConfig, optimizer: str, method: str) -> int:
-    """How many runs (of one seed) the grid of a method has."""
-    grid = rate_grid(scale, optimizer)
-    return len(grid.lrs) * (1 if method == "baseline" else len(grid.rates))
-
-
-def strong_penalty(scale: DictConfig, optimizer: str) -> tuple[float, float]:
-    """The largest η and λ of the grid: 10 and 50 times the base (Figure 1, Section 4.4)."""
-    grid = rate_grid(scale, optimizer)
-    return max(grid.lrs), max(grid.rates)
-
-
 def number(value: float) -> str:
     """A rate in few characters: 0.0192, 5e-5, 9.6e-4."""
     if value == 0 or abs(value) >= 1e-3:
         return f"{value:.3g}"
     mantissa, _, exponent = f"{value:.2e}".partition("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+# -- a scale's grid -------------------------------------------------------------------------------
+
+
+class RateGrid(NamedTuple):
+    """The grid of one optimizer and method, in the order of the scale's factors."""
+
+    lrs: list[float]
+    rates: list[float]
+
+
+def rate_grid(scale: DictConfig, optimizer: str, method: str = "wd") -> RateGrid:
+    """η and λ of the scale's grid: factors times the base, in the canonical form of runs.csv.
+
+    Baseline has no λ.
+    """
+    base, grid = scale.base[optimizer], scale.grid
+    factors = () if method == "baseline" else grid.rate_factors
+    return RateGrid(
+        [float(canonical_number(base.lr * factor)) for factor in grid.lr_factors],
+        [float(canonical_number(rate_base(base, method) * factor)) for factor in factors],
+    )
+
+
+def grid_size(scale: DictConfig, optimizer: str, method: str) -> int:
+    """How many runs (of one seed) the grid of a method has."""
+    grid = rate_grid(scale, optimizer, method)
+    return len(grid.lrs) * (len(grid.rates) or 1)
+
+
+def strong_penalty(scale: DictConfig, optimizer: str) -> Rates:
+    """The largest η and λ of the grid: 10 and 50 times the base in the paper (Figure 1)."""
+    grid = rate_grid(scale, optimizer)
+    return Rates(max(grid.lrs), max(grid.rates))

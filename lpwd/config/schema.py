@@ -1,183 +1,166 @@
-"""TODO lpwd.config.schema."""
+"""Every config key with its type, bounds and choices, as pydantic models.
+
+They are strict: OmegaConf reads "no" as false and 1.0 as 1, but a run would not mean that.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Annotated, Any
 
-from omegaconf import MISSING
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-from lpwd.config.paths import SCALES, names_in
-from lpwd.decay.layers import LAYERS
-from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES
+from lpwd.config.paths import names_in
+from lpwd.decay.checks import did_you_mean
+from lpwd.decay.rates import EXCLUDE, LAYERS, METHODS, NORMALIZE, PROFILES
 
-
-@dataclass
-class Data:
-    name: str = MISSING
-    root: str = MISSING
-    classes: int = MISSING
-    augment: list[Any] = MISSING
-    mean: list[float] = MISSING
-    std: list[float] = MISSING
-
-
-@dataclass
-class Model:
-    name: str = MISSING
-    arch: str = MISSING
-    kwargs: dict[str, Any] = MISSING
-    pretrained: Any = MISSING
-    weights: str | None = None
-
-
-@dataclass
-class Optimizer:
-    name: str = MISSING
-    lr: float | None = None
-    lr_factor: float = 1.0
-    schedule: str = "constant"
-    betas: list[float] | None = None
-    eps: float | None = None
-    momentum: float | None = None
-
-
-@dataclass
-class Decay:
-    method: str = MISSING
-    rate: float | None = None
-    rate_factor: float = 1.0
-    profile: str | None = None
-    normalize: str = "none"
-    layers: str = "block"
-    coupled: bool = True
-    exclude: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Images:
-    train: int | None = None
-    heldout: int = 0
-    test: int | None = None
-
-
-@dataclass
-class Grid:
-    datasets: list[str] = MISSING
-    models: list[str] = MISSING
-    series: list[str] = MISSING
-    optimizers: list[str] = MISSING
-    lr_factors: list[float] = MISSING
-    rate_factors: list[float] = MISSING
-
-
-@dataclass
-class Scale:
-    name: str = MISSING
-    images: Images = field(default_factory=Images)
-    epochs: int = MISSING
-    batch_size: int = MISSING
-    drop_last: bool = False
-    eval_batch_size: int = MISSING
-    zero_shot_images: int | None = None
-    precision: str = "fp32"
-    loader: str = "device"
-    r_op_every: int = 10
-    base: dict[str, dict[str, float]] = MISSING
-    grid: Grid = field(default_factory=Grid)
-
-
-@dataclass
-class Machine:
-    device: str = "auto"
-    threads: int = 1
-    channels_last: bool = True
-    compile: bool = False
-    loader_workers: int = 2
-    runs: int | None = None
-    runs_per_gpu: int = 1
-    checkpoint_minutes: float = 5.0
-
-
-@dataclass
-class Wandb:
-    mode: str = "disabled"
-    project: str = "lpwd"
-    group: str | None = None
-
-
-@dataclass
-class Config:
-    data: Data = field(default_factory=Data)
-    model: Model = field(default_factory=Model)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    decay: Decay = field(default_factory=Decay)
-    scale: Scale = field(default_factory=Scale)
-    machine: Machine = field(default_factory=Machine)
-    wandb: Wandb = field(default_factory=Wandb)
-    seed: int = 0
-    experiment: str | None = None
-
-
-CHOICES = {
-    "scale.name": SCALES,
-    "data.name": names_in("data"),
-    "model.name": names_in("model"),  # tables compare a run with the config of its model's name
-    "optimizer.name": ("adam", "sgdm"),
-    "optimizer.schedule": ("constant", "cosine"),
-    "decay.method": METHODS,
-    "decay.profile": PROFILES,
-    "decay.normalize": NORMALIZE,
-    "decay.layers": LAYERS,
-    "scale.precision": ("fp32", "tf32", "bf16"),
-    "scale.loader": ("device", "albumentations"),
-    "wandb.mode": ("disabled", "offline", "online"),
-}
-
-#: key: its least value; null passes where the type allows it.
-AT_LEAST = {
-    "data.classes": 2,
-    "scale.images.train": 1,
-    "scale.images.heldout": 0,
-    "scale.images.test": 2,  # two halves
-    "scale.epochs": 1,
-    "scale.batch_size": 1,
-    "scale.eval_batch_size": 1,
-    "scale.zero_shot_images": 1,
-    "scale.r_op_every": 1,
-    "machine.threads": 1,
-    "machine.loader_workers": 0,
-    "machine.runs": 1,
-    "machine.runs_per_gpu": 1,
-    "machine.checkpoint_minutes": 0,
-    "seed": 0,
-    "optimizer.lr": 0,
-    "optimizer.lr_factor": 0,
-    "optimizer.eps": 0,
-    "optimizer.momentum": 0,
-    "decay.rate": 0,
-    "decay.rate_factor": 0,
-}
-
-#: What no machine bears; other whole numbers end where runs.csv and torch's do.
-AT_MOST = {"machine.threads": 1024, "machine.loader_workers": 256, "machine.runs_per_gpu": 64}
+#: Other whole numbers end where runs.csv's and torch's do.
 LARGEST = 2**31 - 1
+
+
+def _digits(value: Any) -> Any:
+    """A name made of digits reaches us as a number."""
+    return str(value) if type(value) is int else value
+
+
+def _one_of(names: Sequence[str], value: str) -> str:
+    if value not in names:
+        raise PydanticCustomError("choice", "{hint}", {"hint": did_you_mean(value, names)})
+    return value
+
+
+def one_of(names: Iterable[str]) -> AfterValidator:
+    return AfterValidator(partial(_one_of, tuple(names)))
+
+
+def whole(least: int, most: int = LARGEST) -> Any:
+    return Field(ge=least, le=most)
+
+
+Name = Annotated[str, BeforeValidator(_digits)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Data(Section):
+    name: Annotated[str, one_of(names_in("data"))]
+    root: Name
+    classes: Annotated[int, whole(2)]
+    augment: list[Any]
+    mean: Annotated[list[Number], Field(min_length=3, max_length=3)]
+    std: Annotated[
+        list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=3, max_length=3)
+    ]
+
+
+class Model(Section):
+    name: Annotated[
+        str, one_of(names_in("model"))
+    ]  # tables compare a run with the config of its model's name
+    arch: str
+    kwargs: dict[str, Any]
+    pretrained: bool | Name
+    weights: Name | None
+
+
+class Optimizer(Section):
+    name: Annotated[str, one_of(("adam", "sgdm"))]
+    lr: Rate | None
+    lr_factor: Rate
+    schedule: Annotated[str, one_of(("constant", "cosine"))]
+    betas: (
+        Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+        | None
+    ) = None
+    eps: Rate | None = None
+    momentum: Rate | None = None
+
+
+class Decay(Section):
+    method: Annotated[str, one_of(METHODS)]
+    rate: Rate | None
+    rate_factor: Rate
+    profile: Annotated[str, one_of(PROFILES)] | None
+    normalize: Annotated[str, one_of(NORMALIZE)]
+    layers: Annotated[str, one_of(LAYERS)]
+    coupled: bool
+    exclude: list[Annotated[str, one_of(EXCLUDE)]]
+
+
+class Images(Section):
+    train: Annotated[int, whole(1)] | None
+    heldout: Annotated[int, whole(0)]
+    test: Annotated[int, whole(2)] | None  # two halves
+
+
+class Base(Section):
+    """η_base and λ_base of an optimizer; l2: L2's own λ_base where it is another."""
+
+    lr: Rate
+    rate: Rate
+    l2: Rate | None = None
+
+
+class Grid(Section):
+    """What tables and figures range over; each value is checked in the run that it makes."""
+
+    datasets: list[Any]
+    models: list[Any]
+    series: list[Any]
+    optimizers: list[Any]
+    lr_factors: list[Any]
+    rate_factors: list[Any]
+
+
+class Scale(Section):
+    name: Annotated[str, one_of(names_in("scale"))]
+    images: Images
+    epochs: Annotated[int, whole(1)]
+    batch_size: Annotated[int, whole(1)]
+    drop_last: bool
+    eval_batch_size: Annotated[int, whole(1)]
+    zero_shot_images: Annotated[int, whole(1)] | None
+    precision: Annotated[str, one_of(("fp32", "tf32", "bf16"))]
+    loader: Annotated[str, one_of(("device", "albumentations"))]
+    r_op_every: Annotated[int, whole(1)]
+    base: dict[str, Base]
+    grid: Grid
+
+
+class Machine(Section):
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
+    threads: Annotated[int, whole(1, 1024)]
+    channels_last: bool
+    compile: bool
+    loader_workers: Annotated[int, whole(0, 256)]
+    runs: Annotated[int, whole(1)] | None
+    runs_per_gpu: Annotated[int, whole(1, 64)]
+    checkpoint_minutes: Rate
+
+
+class Wandb(Section):
+    mode: Annotated[str, one_of(("disabled", "offline", "online"))]
+    project: Name
+    group: Name | None
+
+
+class Config(Section):
+    data: Data
+    model: Model
+    optimizer: Optimizer
+    decay: Decay
+    scale: Scale
+    machine: Machine
+    wandb: Wandb
+    seed: Annotated[int, whole(0)]
+    experiment: Name | None
+
 
 #: What each optimizer cannot do without.
 OPTIMIZER_KEYS = {"adam": ("betas", "eps"), "sgdm": ("momentum",)}
-
-#: Keys that not every config of their group has.
-OPTIONAL = {f"optimizer.{key}" for of_one in OPTIMIZER_KEYS.values() for key in of_one}
-
-#: The types of the dataclasses above in a user's words.
-IN_WORDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    list[Any]: "a list, as in [a,b]",
-    list[str]: "a list of names, as in [a,b]",
-    list[float]: "a list of numbers, as in [0.5,0.4]",
-    dict[str, Any]: "keys and values, as in {a: 1}",
-    dict[str, dict[str, float]]: "{adam: {lr: …, rate: …}, sgdm: {lr: …, rate: …}}, all numbers",
-}

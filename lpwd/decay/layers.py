@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lpwd.decay.checks import did_you_mean
-
-LAYERS = ("block", "module", "tensor")
+from lpwd.decay.rates import LAYERS
 
 #: The ``layers`` argument: one of LAYERS, or groups of parameter names, shallow to deep.
 Layers = str | Sequence[Sequence[str]]

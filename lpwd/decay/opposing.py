@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lpwd.decay.weight_decay import DecayedGroup, WeightDecay
+from lpwd.decay.groups import DecayedGroup
+from lpwd.decay.weight_decay import WeightDecay
 
 
 class Opposing(NamedTuple):

@@ -1,4 +1,7 @@
-"""TODO lpwd.decay.rates."""
+"""What a method is made of: when it decays, and how λ_i runs over the layers.
+
+Without torch, so that a config can be checked before torch is imported.
+"""
 
 from __future__ import annotations
 
@@ -21,4 +24,9 @@ PROFILES: dict[str, Callable[[int, int], float]] = {
     "reversed": lambda i, n: 2 * (n + 1 - i) / n,
 }
 
+#: Which mean is λ: none as printed, else that of λ_i over the layers or over the weights.
 NORMALIZE = ("none", "mean", "params")
+#: What counts as a layer.
+LAYERS = ("block", "module", "tensor")
+#: What may be left undecayed.
+EXCLUDE = ("norm", "bias")

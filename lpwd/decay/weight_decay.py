@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
-from itertools import compress
 from typing import Any
 from weakref import WeakSet
 
@@ -18,88 +16,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lpwd.decay.checks import (
-    CANNOT_COUPLE,
-    EXCLUDE,
-    OWN_DECAY,
-    _check_order,
-    _excluded,
-    check_choice,
-    check_rate,
-)
+from lpwd.decay.checks import check_choice, check_rate
+from lpwd.decay.exclude import excluded
+from lpwd.decay.groups import DecayedGroup
 from lpwd.decay.layers import Layers, layer_index, unwrap
-from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES
+from lpwd.decay.rates import EXCLUDE, METHODS, NORMALIZE, PROFILES
 
 #: Whose own decay, `weight_decay` with `decoupled_weight_decay`, is Eq. 1 and costs no pass.
 OWN_WD = (torch.optim.Adam, torch.optim.AdamW)
 
+#: Their steps evaluate the loss themselves, or take gradients that λθ cannot join.
+CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
+
+#: What an optimizer's own decay is called in its parameter groups (``lambd``: ASGD's).
+OWN_DECAY = ("weight_decay", "lambd")
+
+
 _attached: WeakSet[WeightDecay] = WeakSet()
-
-
-class DecayedGroup:
-    """The decayed parameters of one of the optimizer's parameter groups.
-
-    `whole`: they are all that the group has.
-    """
-
-    def __init__(
-        self, params: list[Tensor], lambdas: list[float], layers: list[int], whole: bool = False
-    ) -> None:
-        self.params = params
-        self.lambdas = lambdas
-        self.layers = layers
-        #: λ if it is the same for the whole group, else None.
-        self.common_rate = lambdas[0] if whole and len(set(lambdas)) == 1 else None
-        self._eta: float | None = None
-        self._fractions: tuple[list[float], list[float]] = [], []
-        self._mask: list[bool] = []
-        self._unfrozen = self
-
-    def fractions(
-        self, eta: float | Tensor, done: float | Tensor
-    ) -> tuple[Sequence[Any], Sequence[Any]]:
-        """ηλ_i and 1 − ηλ_i of each parameter; 0 and 1 if `done` is 0 (a skipped step).
-
-        Raises ValueError if an ηλ_i is above 1.
-        """
-        if isinstance(eta, Tensor) or isinstance(done, Tensor):
-            # The device alone knows η, or if the step is skipped: stay there, do not wait for it.
-            taken = self.lambdas_on_device * eta * done
-            return taken.unbind(), (1 - taken).unbind()
-        if eta != self._eta:
-            taken = [eta * rate for rate in self.lambdas]
-            if max(taken, default=0.0) > 1:
-                raise ValueError(
-                    f"ηλ_i = {max(taken):g} > 1 would turn weights around (η = {eta:g},"
-                    f" largest λ_i = {max(self.lambdas):g}); lower the lr or the rate"
-                )
-            self._eta, self._fractions = eta, (taken, [1 - rate for rate in taken])
-        return self._fractions
-
-    # Copied to the device once: a copy at each step would wait for it. In float64, so that the
-    # weights get the same factors, to the bit, as from Python's floats.
-    @cached_property
-    def lambdas_on_device(self) -> Tensor:
-        return torch.tensor(self.lambdas, dtype=torch.float64, device=self.params[0].device)
-
-    @cached_property
-    def layers_on_device(self) -> Tensor:
-        """Zero-based, to index with."""
-        return torch.tensor(self.layers, device=self.params[0].device) - 1
-
-    def trainable(self) -> DecayedGroup:
-        """The group without those of its parameters that are frozen at the moment."""
-        mask = [p.requires_grad for p in self.params]
-        if all(mask):
-            return self
-        if mask != self._mask:
-            self._mask = mask
-            self._unfrozen = DecayedGroup(
-                list(compress(self.params, mask)),
-                list(compress(self.lambdas, mask)),
-                list(compress(self.layers, mask)),
-            )
-        return self._unfrozen
 
 
 class WeightDecay:
@@ -181,7 +114,7 @@ class WeightDecay:
         # pwd and lpwd: what the next training forward pass multiplies the decay by (None: there
         # was one since the last step). A tensor where only the device knows if a step was skipped.
         self._due: float | Tensor | None = 1.0
-        self._lent: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._own_decay: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._index_parameters()
         self._check_groups()
         self._hooks = [
@@ -229,7 +162,7 @@ class WeightDecay:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        self._take_back()
+        self._restore_own_decay()
         _attached.discard(self)
 
     # -- the moments ------------------------------------------------------------------------------
@@ -240,7 +173,7 @@ class WeightDecay:
             self.before_forward()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        self._take_back()  # if the last step raised
+        self._restore_own_decay()  # if the last step raised
         self._check_groups()
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
@@ -280,7 +213,7 @@ class WeightDecay:
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._take_back()
+        self._restore_own_decay()
         if self.moment == "after the update":
             self._decay(self._done())
         elif self.moment == "before the forward pass":
@@ -300,29 +233,29 @@ class WeightDecay:
             taken, left = group.fractions(self._eta(optimizer_group), done)
             if self._observer is not None:
                 self._observer(group, taken)
-            if self._can_lend(group):
-                self._lend(optimizer_group, group.common_rate)
-                # The optimizer passes over these.
+            if self._can_decay_itself(group):
+                self._enable_own_decay(optimizer_group, group.common_rate)
+                # The optimizer skips parameters without a gradient, so decay them here.
                 if bare := [p for p in group.params if p.grad is None]:
                     torch._foreach_mul_(bare, left[: len(bare)])
             else:
                 torch._foreach_mul_(group.params, left)
 
-    def _can_lend(self, group: DecayedGroup) -> bool:
+    def _can_decay_itself(self, group: DecayedGroup) -> bool:
         """Can the optimizer's own decay do this, in the one pass that it makes over the weights?"""
         uniform = self.coupled and group.common_rate is not None
         return self.moment == "before the update" and uniform and type(self.optimizer) in OWN_WD
 
-    def _lend(self, optimizer_group: dict[str, Any], rate: float | None) -> None:
+    def _enable_own_decay(self, optimizer_group: dict[str, Any], rate: float | None) -> None:
         own = {"weight_decay": rate, "decoupled_weight_decay": True}
-        self._lent.append((optimizer_group, {key: optimizer_group[key] for key in own}))
+        self._own_decay.append((optimizer_group, {key: optimizer_group[key] for key in own}))
         optimizer_group.update(own)
 
-    def _take_back(self) -> None:
+    def _restore_own_decay(self) -> None:
         """Between steps the optimizer decays nothing itself: no checkpoint of it says otherwise."""
-        for optimizer_group, values in self._lent:
+        for optimizer_group, values in self._own_decay:
             optimizer_group.update(values)
-        self._lent = []
+        self._own_decay = []
 
     def _eta(self, optimizer_group: dict[str, Any]) -> float | Tensor:
         return optimizer_group["lr"] if self.coupled else 1.0
@@ -379,11 +312,11 @@ class WeightDecay:
                 f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains"
             )
         index = layer_index(module, self.layers)
-        excluded = _excluded(module, self.exclude)
+        left_out = excluded(module, self.exclude)
         self._layer_count = max(index.values(), default=0)
         self._group_sizes = [len(group["params"]) for group in self.optimizer.param_groups]
         # The frozen ones are indexed too: they may be unfrozen later.
-        decayed = {p: index[names[p]] for p in params if names[p] not in excluded}
+        decayed = {p: index[names[p]] for p in params if names[p] not in left_out}
         rate = self._normalized_rate({p: i for p, i in decayed.items() if p.requires_grad})
         lambdas = {p: rate * self._weight(i) for p, i in decayed.items()}
         self._entries = [(names[p], p, lambdas.get(p, 0.0)) for p in params]
@@ -426,3 +359,10 @@ def _check_unattached(optimizer: Optimizer) -> None:
                 f"the {other.method} of another optimizer decays these parameters before each"
                 " forward pass; call its remove() first, or build the model anew"
             )
+
+
+def _check_order(optimizer: Any, model: Any) -> None:
+    """The two that are easily swapped; wrappers of optimizers need not be torch's class."""
+    if not hasattr(optimizer, "register_step_pre_hook") or not isinstance(model, nn.Module):
+        kinds = type(optimizer).__name__, type(model).__name__
+        raise ValueError(f"optimizer, model: got {kinds[0]}, {kinds[1]}; pass them in this order")

@@ -1,4 +1,4 @@
-"""TODO lpwd.store.files."""
+"""Files that are whole or absent, and the folder that they go to."""
 
 from __future__ import annotations
 

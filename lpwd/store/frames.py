@@ -1,10 +1,10 @@
-"""TODO lpwd.store.frames."""
+"""Runs as frames: their columns, and the collected files that hold them."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +26,11 @@ class Results(NamedTuple):
     zero_shot: pd.DataFrame
 
 
-def only(results: Results, kept: set[str]) -> Results:
+def only(results: Results, kept: Collection[str]) -> Results:
     """The runs of these hashes."""
-    return Results(*(frame[frame["hash"].isin(kept)].reset_index(drop=True) for frame in results))
+    names = list(kept)
+    return Results(*(frame[frame["hash"].isin(names)].reset_index(drop=True) for frame in results))
 
-
-# -- frames ---------------------------------------------------------------------------------------
 
 #: Settings and summary of a run, in the order of runs.csv.
 RUN_COLUMNS: dict[str, str] = {
@@ -99,6 +98,9 @@ EPOCH_COLUMNS: dict[str, str] = {
 
 ZERO_SHOT_COLUMNS: dict[str, str] = {"hash": "str", "step": "int64", "test_top1": "float64"}
 
+#: The settings as the JSON that the hash is of.
+SETTINGS_COLUMNS: dict[str, str] = {"hash": "str", "settings": "str"}
+
 
 def row(record: Record) -> dict[str, Any]:
     """A run as a row of runs.csv."""
@@ -132,7 +134,7 @@ def row_of_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _frames(records: Iterable[Record]) -> Results:
+def of_records(records: Iterable[Record]) -> Results:
     records = list(records)
     runs = pd.DataFrame([row(record) for record in records], columns=list(RUN_COLUMNS))
     epochs = [{"hash": r["hash"], **epoch} for r in records for epoch in r["epochs"]]
@@ -154,14 +156,14 @@ def _digests(rows: pd.DataFrame) -> list[str]:
     return [hashlib.sha256(text.encode()).hexdigest()[:8] for text in joined]
 
 
-def _write_rows(path: Path, runs: pd.DataFrame) -> None:
+def write_rows(path: Path, runs: pd.DataFrame) -> None:
     text = runs.astype(object).where(runs.notna(), "").map(str)
     write_whole(path, text.assign(check=_digests(text)).to_csv(index=False).encode())
 
 
-def _read_rows(path: Path) -> pd.DataFrame:
+def read_rows(path: Path) -> pd.DataFrame:
     if not path.exists():
-        return _frames([]).runs
+        return of_records([]).runs
     content = path.read_bytes()  # what the system refuses is not for want of a sound file
     try:
         text = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
@@ -169,10 +171,10 @@ def _read_rows(path: Path) -> pd.DataFrame:
         if is_out_of_memory(error):
             raise
         set_aside(path, f"cannot be read ({str(error).splitlines()[0]})")
-        return _frames([]).runs
+        return of_records([]).runs
     if list(text.columns) != [*RUN_COLUMNS, "check"]:
         set_aside(path, "has other columns than this version writes")
-        return _frames([]).runs
+        return of_records([]).runs
     check = text.pop("check")
     whole = check == _digests(text)
     for name in text.loc[~whole, "hash"]:
@@ -184,7 +186,7 @@ def _read_rows(path: Path) -> pd.DataFrame:
     return text.astype(RUN_COLUMNS)
 
 
-def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
@@ -193,7 +195,7 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
     write_whole(path, sink.getvalue().to_pybytes())
 
 
-def _read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+def read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     import pyarrow as pa
 
     nothing = pd.DataFrame(columns=list(columns)).astype(columns)

@@ -1,78 +1,77 @@
-"""TODO lpwd.store.identity."""
+"""What a run is: the settings that decide its numbers, and the hash that is its name."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
-
-from lpwd.config.compose import scale_config
-from lpwd.config.paths import CONFIGS
-from lpwd.config.rates import canonical_number
+from lpwd.config.compose import composer
+from lpwd.config.rates import canonical_number, rates_of
 from lpwd.decay.rates import METHODS
 
 #: Raise it when the same settings come to mean another training: older runs are not used then.
 PROTOCOL = 1
 
+#: Keys that are younger than stored runs, with the value that those had: left out at it.
+YOUNGER = {"optimizer.schedule": "constant"}
+
 Settings = dict[str, Any]
 
 
-# -- identity -------------------------------------------------------------------------------------
-
-
-def settings(config: dict[str, Any]) -> Settings:
+def settings(config: Mapping[str, Any]) -> Settings:
     """All that decides a run's numbers, in canonical form, from a composed config.
 
-    Left out: machine, wandb, experiment, paths, the scale's grid. Rates are resolved (factors
-    times the scale's base), numbers rounded to 12 digits, Baseline has no λ, and lpwd is the same
+    Left out: machine, wandb, experiment, paths, the scale's grid and base. Rates are resolved
+    (`config.rates.rates_of`), numbers rounded to 12 digits, Baseline has no λ, and lpwd is the same
     as pwd with the linear profile.
     """
     from lpwd.inputs.models import weights_id
 
-    optimizer, decay, scale = dict(config["optimizer"]), config["decay"], dict(config["scale"])
-    base = scale.pop("base")[optimizer["name"]]
-    scale.pop("grid")
-    model = config["model"]
-    lr_factor = optimizer.pop("lr_factor")
-    if optimizer["schedule"] == "constant":  # younger than the first stored runs
-        optimizer.pop("schedule")
-    if optimizer["lr"] is None:
-        optimizer["lr"] = base["lr"] * lr_factor
-    data = {key: value for key, value in config["data"].items() if key != "root"}
+    rates, model, scale = rates_of(config), config["model"], config["scale"]
+    optimizer = {key: value for key, value in config["optimizer"].items() if key != "lr_factor"}
     return _canonical(
         {
             "protocol": PROTOCOL,
-            "data": data,
+            "data": {key: value for key, value in config["data"].items() if key != "root"},
             "model": {
                 "name": model["name"],
                 "arch": model["arch"],
                 "kwargs": model["kwargs"],
                 "weights": weights_id(model),
             },
-            "optimizer": optimizer,
-            "decay": _canonical_decay(decay, base["rate"]),
-            "scale": scale,
+            "optimizer": _without_younger("optimizer", {**optimizer, "lr": rates.lr}),
+            "decay": _without_younger("decay", _decay(config["decay"], rates.rate)),
+            "scale": {key: scale[key] for key in scale if key not in ("base", "grid")},
             "seed": config["seed"],
         }
     )
 
 
-def _canonical_decay(decay: dict[str, Any], base_rate: float) -> dict[str, Any]:
-    if decay["method"] == "baseline":
-        return {"method": "baseline"}
-    moment, default_profile = METHODS[decay["method"]]
-    profile = decay["profile"] or default_profile
-    method = next(name for name, (when, _) in METHODS.items() if when == moment)
-    if (method, profile) == ("pwd", "linear"):
-        method = "lpwd"
-    rate = decay["rate"]
+def _without_younger(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Without the YOUNGER keys that have the value of runs from before them."""
+    old = {key for key, value in values.items() if _is_old(f"{section}.{key}", value)}
+    return {key: value for key, value in values.items() if key not in old}
+
+
+def _is_old(key: str, value: Any) -> bool:
+    return key in YOUNGER and value == YOUNGER[key]
+
+
+def _decay(decay: Mapping[str, Any], rate: float) -> dict[str, Any]:
+    """Under the method's own name; only lpwd is pwd × linear, said otherwise."""
+    method = decay["method"]
+    if method == "baseline":
+        return {"method": method}
+    profile = decay["profile"] or METHODS[method][1]
+    if method == "lpwd":
+        method = "pwd"
     return {
-        "method": method,
-        "rate": base_rate * decay["rate_factor"] if rate is None else rate,
+        "method": "lpwd" if (method, profile) == ("pwd", "linear") else method,
+        "rate": rate,
         "profile": profile,
         "normalize": decay["normalize"],
         "layers": decay["layers"],
@@ -93,8 +92,12 @@ def _canonical(tree: Any) -> Any:
 
 def run_id(settings: Settings) -> str:
     """The run's name: 12 hexadecimal digits of the hash of its settings."""
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(as_text(settings).encode()).hexdigest()[:12]
+
+
+def as_text(settings: Settings) -> str:
+    """Settings as the JSON that is hashed."""
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"))
 
 
 def setting_id(settings: Settings) -> str:
@@ -105,20 +108,10 @@ def setting_id(settings: Settings) -> str:
 
 
 @cache
-def default_setting(scale: str, data: str, model: str, optimizer: str, pretrained: bool) -> str:
-    """`setting_id` of the runs that configs/ describes now, without changes from anyone's keys."""
-
-    def group(kind: str, name: str) -> dict[str, Any]:
-        node: Any = OmegaConf.load(CONFIGS / kind / f"{name}.yaml")
-        node.pop("root", None)
-        return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
-
-    config = {
-        "data": group("data", data),
-        "model": {**group("model", model), "pretrained": pretrained},
-        "optimizer": group("optimizer", optimizer),
-        "decay": {"method": "baseline"},
-        "scale": OmegaConf.to_container(scale_config(scale), resolve=True),
-        "seed": 0,
-    }
-    return setting_id(settings(config))
+def default_setting(
+    scale: str, data: str, model: str, optimizer: str, scratch: bool = False
+) -> str:
+    """`setting_id` of a column's runs as configs/ describe them now; `scratch`: not pretrained."""
+    overrides = [f"scale={scale}", f"data={data}", f"model={model}", f"optimizer={optimizer}"]
+    overrides += ["decay=baseline", *["model.pretrained=false"] * scratch]
+    return setting_id(settings(composer().config(overrides)))

@@ -26,8 +26,8 @@ HEARTBEAT_SECONDS = 10.0
 SILENT_SECONDS = 60.0
 
 
-class Claim:
-    """`with Claim(folder) as claim: if claim.mine: …`; gone when the block ends."""
+class RunLock:
+    """`with RunLock(folder) as claim: if claim.mine: …`; gone when the block ends."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Claim:
         self._path = folder
         self._done = threading.Event()
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> RunLock:
         with writing(self.folder):
             self._take()
         if self.mine:

@@ -1,4 +1,4 @@
-"""TODO lpwd.store.run_file."""
+"""run.json: one run on disk, sealed by a checksum."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _strict(tree: Any) -> Any:
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
-def _sealed(record: Record) -> bytes:
+def sealed(record: Record) -> bytes:
     """run.json: a line with the version, the run and the SHA-256 of the next; the record."""
     body = json.dumps(_strict(record), separators=(",", ":")).encode()
     seal = {"version": VERSION, "run": record["hash"], "sha256": hashlib.sha256(body).hexdigest()}
     return json.dumps(seal).encode() + b"\n" + body
 
 
-def _fault(seal: bytes, body: bytes, run: str) -> str | None:
+def fault_of(seal: bytes, body: bytes, run: str) -> str | None:
     """What is wrong with a run.json, if anything."""
     try:
         said = json.loads(seal)
@@ -45,5 +45,5 @@ def _fault(seal: bytes, body: bytes, run: str) -> str | None:
     return None if owner == run else "run.json belongs to another run"
 
 
-def _is_hash(name: str) -> bool:
+def is_hash(name: str) -> bool:
     return len(name) == 12 and set(name) <= set("0123456789abcdef")

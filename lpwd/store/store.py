@@ -1,10 +1,11 @@
-"""A run's identity, and the store where each run is kept once.
+"""The store where each run is kept once.
 
     results/<scale>/runs/<hash>/run.json   one finished run: settings, summary, epochs, zero-shot
-    results/<scale>/work/<hash>/           checkpoint, claim and failure of a run that is not
-    results/<scale>/runs.csv, epochs.parquet, zero_shot.parquet   collected from them, committed
+    results/<scale>/work/<hash>/           checkpoint, lock and failure of a run that is not
+    results/<scale>/runs.csv, epochs.parquet, zero_shot.parquet, settings.parquet
+                                           collected from them, committed
 
-A run that stands in runs.csv counts as stored everywhere, with or without its directory.
+A run with a row in runs.csv counts as stored everywhere, with or without its directory.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import json
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 from filelock import FileLock
@@ -24,17 +26,27 @@ from lpwd.config.errors import CannotWrite, ConfigError, writing
 from lpwd.store.files import flush_names, results_dir, set_aside, write_whole
 from lpwd.store.frames import (
     EPOCH_COLUMNS,
+    SETTINGS_COLUMNS,
     SORT_COLUMNS,
     ZERO_SHOT_COLUMNS,
     Results,
-    _frames,
-    _read_parquet,
-    _read_rows,
-    _write_parquet,
-    _write_rows,
+    of_records,
+    only,
+    read_parquet,
+    read_rows,
+    write_parquet,
+    write_rows,
 )
-from lpwd.store.identity import Settings
-from lpwd.store.run_file import Record, _fault, _is_hash, _sealed
+from lpwd.store.identity import Settings, as_text, run_id
+from lpwd.store.run_file import Record, fault_of, is_hash, sealed
+
+#: The collected files.
+RUNS, EPOCHS, ZERO_SHOT, SETTINGS = FILES = (
+    "runs.csv",
+    "epochs.parquet",
+    "zero_shot.parquet",
+    "settings.parquet",
+)
 
 
 class Store:
@@ -53,7 +65,7 @@ class Store:
         aside = work / f".{uuid.uuid4().hex[:8]}"  # there a killed process's is cleared away
         if self._body(run) is None:
             try:
-                write_whole(aside / "run.json", _sealed(record))
+                write_whole(aside / "run.json", sealed(record))
                 with writing(self.runs / run):
                     self.runs.mkdir(exist_ok=True)
                     aside.rename(self.runs / run)
@@ -85,13 +97,26 @@ class Store:
                 set_aside(folder, "holds no run.json")
             return None
         seal, _, body = content.partition(b"\n")
-        if fault := _fault(seal, body, run):
+        if fault := fault_of(seal, body, run):
             set_aside(folder, fault)
             return None
         return body
 
     def has(self, run: str) -> bool:
-        return self._body(run) is not None or run in set(self._collected().runs["hash"])
+        return self._body(run) is not None or run in self._collected().hashes
+
+    def settings(self, run: str) -> Settings:
+        """The settings of a stored run. Raises ConfigError if it is not stored, or has none."""
+        body = self._body(run)
+        if body is not None:
+            return json.loads(body)["settings"]
+        kept = read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS).set_index("hash")["settings"]
+        if run not in kept:
+            raise ConfigError(
+                f"{run}: no settings are kept of it in {self.root / SETTINGS}; `make forget"
+                f" RUN={run}` drops it, and the next target that needs it trains it again"
+            )
+        return json.loads(kept[run])
 
     def forget(self, run: str) -> str:
         """Drop one run, so that it is trained again; its hash. Raises ConfigError if there is none.
@@ -128,25 +153,25 @@ class Store:
 
     def stored(self) -> set[str]:
         """The hashes of all runs that need not be trained again."""
-        return self._whole() | set(self._collected().runs["hash"])
+        return self._whole() | self._collected().hashes
 
     def collect(self) -> Results:
-        """Bring runs.csv, epochs.parquet and zero_shot.parquet up to date, and return them."""
+        """Bring the collected files up to date, and return what they hold."""
         whole, before = self._whole(), self._collected()
-        if whole <= set(before.runs["hash"]):
-            return before
+        if whole <= before.hashes:
+            return before.results
         with self._alone():
             before = self._collected()
-            names = sorted(whole - set(before.runs["hash"]))
+            names = sorted(whole - before.hashes)
             fresh = [record for name in names if (record := self.read(name)) is not None]
-            pairs = zip(before, _frames(fresh), strict=True)
+            pairs = zip(before.results, of_records(fresh), strict=True)
             merged = (new if old.empty else pd.concat([old, new]) for old, new in pairs)
-            self._write(Results(*merged))
-            return self._collected()
+            self._write(Results(*merged), [record["settings"] for record in fresh])
+            return self._collected().results
 
     def _whole(self) -> set[str]:
         """Runs with a whole directory; damaged ones are set aside, and with them their rows."""
-        names = {path.name for path in self.runs.glob("*") if _is_hash(path.name)}
+        names = {path.name for path in self.runs.glob("*") if is_hash(path.name)}
         damaged = {name for name in names if self._body(name) is None}
         if damaged:
             self._drop(damaged)
@@ -154,8 +179,18 @@ class Store:
 
     def _drop(self, names: set[str]) -> None:
         with self._alone():
-            kept = (frame[~frame["hash"].isin(list(names))] for frame in self._collected())
-            self._write(Results(*kept))
+            kept = self._collected().hashes - names
+            self._write(only(self._collected().results, kept))
+
+    def keep_settings(self, candidates: Iterable[Settings]) -> int:
+        """Keep those that are of stored runs without settings; how many such runs are left.
+
+        The hash shows which run settings are of, so that any candidates may be given.
+        """
+        with self._alone():
+            self._write(self._collected().results, candidates)
+        kept = read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS)
+        return len(self._collected().hashes - set(kept["hash"]))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -169,15 +204,23 @@ class Store:
         finally:
             lock.release()
 
-    def _collected(self) -> Results:
-        """What is committed or was collected before; rows that cannot be trusted are left out.
+    def _collected(self) -> Collected:
+        """What is committed or was collected before, read again when one of the files changes."""
+        stamp = tuple(map(_stamp, (self.root / name for name in FILES)))
+        known = _READ.get(self.root)
+        if known is None or known.stamp != stamp:
+            known = _READ[self.root] = self._read(stamp)
+        return known
+
+    def _read(self, stamp: tuple[Any, ...]) -> Collected:
+        """The collected runs; those whose rows cannot be trusted are left out.
 
         A process that is killed between two of the files leaves runs that not all of them know:
         these do not count either, and are collected again from their directories.
         """
-        runs = _read_rows(self.root / "runs.csv")
-        epochs = _read_parquet(self.root / "epochs.parquet", EPOCH_COLUMNS)
-        zero_shot = _read_parquet(self.root / "zero_shot.parquet", ZERO_SHOT_COLUMNS)
+        runs = read_rows(self.root / RUNS)
+        epochs = read_parquet(self.root / EPOCHS, EPOCH_COLUMNS)
+        zero_shot = read_parquet(self.root / ZERO_SHOT, ZERO_SHOT_COLUMNS)
         with_curve = runs.loc[(runs["method"] == "baseline") & (runs["status"] == "done"), "hash"]
         halves = set(runs["hash"]) ^ set(epochs["hash"])
         halves |= set(with_curve) - set(zero_shot["hash"])
@@ -188,18 +231,45 @@ class Store:
                 " train them again",
                 file=sys.stderr,
             )
-        kept = set(runs["hash"]) - halves
-        return Results(*(f[f["hash"].isin(list(kept))] for f in (runs, epochs, zero_shot)))
+        kept = frozenset(runs["hash"]) - halves
+        results = Results(runs, epochs, zero_shot)
+        return Collected(stamp, only(results, kept) if halves else results, kept)
 
-    def _write(self, results: Results) -> None:
+    def _write(self, results: Results, settings: Iterable[Settings] = ()) -> None:
+        """Write the collected files; `settings` are added to those that are kept."""
         order = [name for name in SORT_COLUMNS if name in results.runs]
         runs = results.runs.sort_values(order, kind="stable").reset_index(drop=True)
         epochs = results.epochs.sort_values(["hash", "epoch"]).reset_index(drop=True)
         zero_shot = results.zero_shot.sort_values(["hash", "step"]).reset_index(drop=True)
-        # Epochs first: a row of runs.csv whose epochs are missing would not count.
-        _write_parquet(self.root / "epochs.parquet", epochs)
-        _write_parquet(self.root / "zero_shot.parquet", zero_shot)
-        _write_rows(self.root / "runs.csv", runs)
+        kept = read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS)
+        texts = dict(zip(kept["hash"], kept["settings"], strict=True))
+        texts |= {run_id(of_run): as_text(of_run) for of_run in settings}
+        rows = sorted((run, text) for run, text in texts.items() if run in set(runs["hash"]))
+        # runs.csv last: a row of it whose epochs are missing would not count.
+        write_parquet(self.root / SETTINGS, pd.DataFrame(rows, columns=list(SETTINGS_COLUMNS)))
+        write_parquet(self.root / EPOCHS, epochs)
+        write_parquet(self.root / ZERO_SHOT, zero_shot)
+        write_rows(self.root / RUNS, runs)
+
+
+class Collected(NamedTuple):
+    """What the collected files hold, and the state of them that this was read from."""
+
+    stamp: tuple[Any, ...]
+    results: Results
+    hashes: frozenset[str]
+
+
+#: {folder of a scale: what was read there last}, so that a worker reads it once, not once a run.
+_READ: dict[Path, Collected] = {}
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def load(scale: str) -> Results:

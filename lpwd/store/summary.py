@@ -1,4 +1,7 @@
-"""TODO lpwd.store.summary."""
+"""The statistics of one run, by the paper's protocol and by the held-out one.
+
+Accuracies are in percent.
+"""
 
 from __future__ import annotations
 

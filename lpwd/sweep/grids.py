@@ -8,14 +8,12 @@ An experiment (configs/experiment/) is a list of grids in `hydra.sweeper.grids`,
     seeds:   none (default) | chosen: with `hydra.sweeper.seeds=n`, n fresh seeds at the rates that
              the paper's and the held-out protocol chose | all: n fresh seeds of every run
 
-What the command line says replaces an axis. Composing a config takes Hydra 0.1 s; so each choice
-of config groups is composed once, and the other keys are set in a copy.
+What the command line says replaces an axis.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -24,18 +22,15 @@ from typing import Any, cast
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from lpwd.config.check import check, check_groups, keys
-from lpwd.config.compose import without_hydra
+from lpwd.config.check import checked
+from lpwd.config.compose import Composer
 from lpwd.config.errors import ConfigError
-from lpwd.decay.checks import check_choice, did_you_mean
+from lpwd.decay.checks import check_choice
 from lpwd.store import identity
 from lpwd.store.frames import Results
 from lpwd.sweep.choices import AmongGrid, AmongMainGrid
-
-#: Composes the config of some overrides, as Hydra does.
-Compose = Callable[[list[str]], DictConfig]
 
 RATE_KEYS = ("optimizer.lr", "optimizer.lr_factor", "decay.rate", "decay.rate_factor")
 SEEDS = ("none", "chosen", "all")
@@ -60,7 +55,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be: its overrides and its identity."""
+    """A run to be: its overrides, its identity, and the settings that this is the hash of."""
 
     overrides: tuple[str, ...]
     run: str
@@ -68,21 +63,16 @@ class Job:
 
 
 class Expander:
-    """Expands grids into jobs; `compose` is Hydra's, `arguments` are the command line's sweeps."""
+    """Expands grids into jobs; `arguments` are the command line's overrides, with its sweeps."""
 
-    def __init__(self, compose: Compose, arguments: Sequence[str], groups: Sequence[str]) -> None:
-        self.compose = compose
-        self.arguments = OverridesParser.create().parse_overrides(list(arguments))
-        self.groups = set(groups)
-        self._composed: dict[tuple[str, ...], dict[str, Any]] = {}
-
-    @classmethod
-    def of_sweep(
-        cls, loader: ConfigLoader, config: DictConfig, arguments: Sequence[str] = ()
-    ) -> Expander:
-        """For the jobs of a running sweep with this config, as Hydra's `loader` composes them."""
-        groups = loader.list_groups("")
-        return cls(lambda overrides: loader.load_sweep_config(config, overrides), arguments, groups)
+    def __init__(
+        self,
+        composer: Composer,
+        arguments: Sequence[str] = (),
+        loader: ConfigLoader | None = None,
+    ) -> None:
+        self.composer = composer
+        self.arguments = OverridesParser.create(loader).parse_overrides(list(arguments))
 
     def plain(self, grid: Grid, seeds: int = 0) -> Iterator[Job]:
         """The jobs of a grid that do not wait for a choice of rates."""
@@ -133,27 +123,8 @@ class Expander:
         yield from (list(overrides) for overrides in product(*values.values()))
 
     def _job(self, overrides: Sequence[str]) -> Job:
-        config = self.config(overrides)
-        try:
-            settings = identity.settings(config)
-        except (AttributeError, KeyError, TypeError):
-            check(OmegaConf.create(config))  # tells what is wrong with it
-            raise
+        settings = identity.settings(checked(self.composer.config(overrides)))
         return Job(tuple(overrides), identity.run_id(settings), settings)
-
-    def config(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The composed config of a job, as plain values."""
-        of_groups = tuple(o for o in overrides if o.partition("=")[0].lstrip("+") in self.groups)
-        of_values = [o for o in overrides if o not in of_groups]
-        if any("${" in o or o[0] in "+~" for o in of_values):  # left to Hydra, slower
-            return _plain(self.compose(list(overrides)))
-        if of_groups not in self._composed:
-            check_groups(of_groups)
-            self._composed[of_groups] = _plain(self.compose(list(of_groups)))
-        config = copy.deepcopy(self._composed[of_groups])
-        for override in OverridesParser.create().parse_overrides(of_values):
-            _set(config, override.key_or_group, override.value())
-        return config
 
 
 def grids_of(node: Any) -> list[Grid]:
@@ -180,20 +151,6 @@ def _texts(override: Override) -> list[str]:
     key = override.get_key_element()
     if override.is_sweep_override():
         if not override.is_discrete_sweep():
-            raise ConfigError(f"{key}: only lists, choice() and range() can be swept")
+            raise ConfigError(f"{key}: only lists, choice(), range() and glob() can be swept")
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
     return [f"{key}={override.get_value_element_as_str()}"]
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(without_hydra(cfg), resolve=True))
-
-
-def _set(config: dict[str, Any], key: str, value: Any) -> None:
-    *parents, leaf = key.split(".")
-    node = config
-    for parent in parents:
-        node = node.get(parent) or {} if isinstance(node, dict) else {}
-    if not isinstance(node, dict) or leaf not in node:
-        raise ConfigError(f"there is no config key {key}{did_you_mean(key, keys())}")
-    node[leaf] = value

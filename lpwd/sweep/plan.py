@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lpwd.config.compose import _compose, _groups, composed
+from lpwd.config.compose import composed, composer
 from lpwd.store import identity
 from lpwd.store.frames import Results
 from lpwd.store.lock import is_alive, newest_claim
@@ -57,7 +57,7 @@ def needs(
 
 def expander_of(scale: str) -> grids.Expander:
     """One serves all targets of a scale, since no run's identity knows its experiment."""
-    return grids.Expander(_compose, [f"scale={scale}"], _groups())
+    return grids.Expander(composer(), [f"scale={scale}"])
 
 
 def table(scale: str, seeds: int = 0) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Stored runs trained again, and every number compared: can what is committed be had once more?
+"""Retrain stored runs and compare every number: can what is committed be had once more?
 
     recheck.again("mini", 10)   ten runs drawn at random; a row a run, with what differs
 
@@ -6,30 +6,32 @@ They are trained in a store of their own, results/<scale>/work/recheck/, which h
 all are compared: the same command goes on where it was stopped.
 
 On one type of processor, with the same versions and number of threads, numbers come out the same
-to the bit; the stored run's own device and versions are told beside a difference.
+to the bit; the stored run's own device and versions are named beside a difference.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from hydra.errors import HydraException
 
-from lpwd.config.errors import ConfigError
-from lpwd.store import store
+from lpwd.config.check import checked
+from lpwd.config.compose import composer
+from lpwd.config.errors import ConfigError, one_line
+from lpwd.store import identity
 from lpwd.store.files import results_dir, write_whole
 from lpwd.store.frames import Results
+from lpwd.store.identity import Settings
 from lpwd.store.store import Store
-from lpwd.sweep import grids, plan, workers
+from lpwd.sweep import workers
 
 #: What a number depends on beside the settings.
 MADE_WITH = ["device", "threads", "python", "torch", "timm", "lpwd"]
 #: What differs from one training of the same run to the next.
-OF_THE_OCCASION = [*MADE_WITH, "commit", "finished", "seconds"]
+VARIES = [*MADE_WITH, "commit", "finished", "seconds"]
 #: The file that holds the hashes drawn until they are compared.
 DRAWN = "drawn.txt"
 
@@ -43,7 +45,8 @@ def again(scale: str, count: int, run: str = "") -> pd.DataFrame:
     Raises:
         ConfigError: there are no such runs, or configs/ describe them no longer.
     """
-    stored = store.load(scale)
+    store = Store(scale)
+    stored = store.collect()
     folder = results_dir(scale) / "work" / "recheck"
     drawn = _resumed(folder, stored.runs, count, run)
     if drawn is None:
@@ -51,7 +54,7 @@ def again(scale: str, count: int, run: str = "") -> pd.DataFrame:
         shutil.rmtree(folder, ignore_errors=True)
         write_whole(folder / DRAWN, "\n".join(drawn["hash"]).encode())
     print(f"trained again: {' '.join(drawn['hash'])}", flush=True)
-    _train(scale, [_grid(row, scale) for _, row in drawn.iterrows()], folder)
+    _train(scale, [overrides_of(store.settings(run)) for run in drawn["hash"]], folder)
     anew = Store(scale, folder / scale).collect()
     if lost := set(drawn["hash"]) - set(anew.runs["hash"]):
         raise ConfigError(
@@ -76,33 +79,74 @@ def _drawn(stored: pd.DataFrame, count: int, run: str, scale: str) -> pd.DataFra
         stored, count = stored[stored["hash"].str.startswith(run)], 1
     if stored.empty:
         wanted = f"no run of scale {scale} begins with {run}" if run else f"{scale} has no runs yet"
-        raise ConfigError(f"{wanted}; the stored ones stand in results/{scale}/runs.csv")
+        raise ConfigError(f"{wanted}; the stored ones are in results/{scale}/runs.csv")
     return stored.sample(min(count, len(stored)))
 
 
-def _grid(row: pd.Series, scale: str) -> dict[str, Any]:
-    """A grid (lpwd/sweeps.py) of this one run; refuses where configs/ have changed since."""
-    axes = {
-        **{key: row[key] for key in ("data", "model", "optimizer", "seed")},
-        "decay": row["method"],
-        "optimizer.lr": row["lr"],
-        "model.pretrained": row["pretrained"],
-    }
-    if row["method"] != "baseline":
-        axes |= {f"decay.{key}": row[key] for key in ("rate", "profile", "normalize", "layers")}
-        axes |= {"decay.coupled": row["coupled"], "decay.exclude": f"[{row['exclude']}]"}
-    job = next(plan.expander_of(scale).plain(grids.Grid(axes)))
-    if job.run != row["hash"]:
+def overrides_of(settings: Settings) -> list[str]:
+    """Overrides that compose a run of these settings; ConfigError where configs/ no longer can."""
+    run = identity.run_id(settings)
+    names = {key: settings[key]["name"] for key in ("scale", "data", "model", "optimizer")}
+    overrides = [f"{key}={name}" for key, name in names.items()]
+    overrides.append(f"decay={settings['decay']['method']}")
+    if settings["model"]["weights"] == "scratch":
+        overrides.append("model.pretrained=false")
+    try:
+        overrides += _differences(_settings(overrides), settings)
+        found = identity.run_id(_settings(overrides))
+    except (HydraException, ConfigError) as error:
+        raise ConfigError(f"{run}: configs/ no longer describe it: {one_line(error)}") from None
+    if found != run:
+        weights = settings["model"]["weights"]
         raise ConfigError(
-            f"{row['hash']} is not what configs/ describe now: a setting that runs.csv does not"
-            " show was changed for it, or configs/ were since"
+            f"{run}: configs/ no longer describe it, whatever keys are changed; were its weights"
+            f" ({weights}) a file of your own?"
         )
-    return {"axes": axes}
+    return overrides
 
 
-def _train(scale: str, grids: list[dict[str, Any]], folder: Path) -> None:
-    grammar = re.sub(r'"([\w.]+)":', r"\1:", json.dumps(grids, default=_plain))  # Hydra's
-    arguments = f"scale={scale}", f"hydra.sweeper.grids={grammar}"
+def _settings(overrides: list[str]) -> Settings:
+    return identity.settings(checked(composer().config(overrides)))
+
+
+def _differences(usual: Settings, wanted: Settings) -> list[str]:
+    """What to override so that the settings `usual` become those wanted."""
+    old, new = ({**identity.YOUNGER, **_flat(settings)} for settings in (usual, wanted))
+    given = ("protocol", "model.weights")  # not keys of the config
+    return [
+        f"{key}={_spelled(value)}"
+        for key, value in new.items()
+        if key not in given and value != old.get(key)
+    ]
+
+
+def _flat(tree: Settings, prefix: str = "") -> Settings:
+    """{dotted key: value}; the models' own arguments stay together."""
+    flat: Settings = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        nested = isinstance(value, dict) and name != "model.kwargs"
+        flat |= _flat(value, f"{name}.") if nested else {name: value}
+    return flat
+
+
+def _spelled(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_spelled(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_spelled, value))}]"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "\\'") + "'"
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    )
+
+
+def _train(scale: str, runs: list[list[str]], folder: Path) -> None:
+    axes = [dict(override.split("=", 1) for override in overrides) for overrides in runs]
+    grids = [{"axes": {key: f"{value}" for key, value in of_run.items()}} for of_run in axes]
+    arguments = f"scale={scale}", f"hydra.sweeper.grids={_spelled(grids)}"
     if workers.run_sweep(*arguments, LPWD_RESULTS=str(folder)):
         raise ConfigError("not all of the runs could be trained again; see above")
 
@@ -116,7 +160,7 @@ def _compared(run: str, stored: Results, anew: Results) -> dict[str, str]:
         changed = _changed(old, new)
         if table == "runs":
             made_with = [f"{key}: {old[key][0]}" for key in changed if key in MADE_WITH]
-        differs += [f"{table}.{key}" for key in changed if key not in OF_THE_OCCASION]
+        differs += [f"{table}.{key}" for key in changed if key not in VARIES]
     return {"hash": run, "differs": ", ".join(differs), "made_with": ", ".join(made_with)}
 
 

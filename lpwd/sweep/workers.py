@@ -1,4 +1,4 @@
-"""TODO lpwd.sweep.workers."""
+"""The processes of this machine that train a sweep's runs, one run after another each."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from lpwd.config.compose import Composer
 from lpwd.config.paths import ROOT
 
 
@@ -129,11 +130,9 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot
     threading.Thread(target=_end_with_parent, daemon=True).start()
     setup_globals()
-    from lpwd.sweep import grids
-
     hydra_context, task_function, config, singletons = cloudpickle.loads(context)
     Singleton.set_state(singletons)
-    expander = grids.Expander.of_sweep(hydra_context.config_loader, config)
+    composer = Composer.of_sweep(hydra_context.config_loader, config)
     while True:
         try:
             overrides, number = pipe.recv()
@@ -142,7 +141,7 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
         if slot is not None:
             overrides.append("machine.device=cuda")  # the only one this process sees
         try:
-            job = _job_config(config, expander.config(overrides), number)
+            job = _job_config(config, composer.config(overrides), number)
             pipe.send(_portable(_run(job, hydra_context, task_function)))
         except KeyboardInterrupt:
             return  # asked to stop: the run left its checkpoint

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import lpwd
 from lpwd.config.errors import ConfigError
-from lpwd.config.rates import canonical_number
+from lpwd.config.rates import rates_of
 from lpwd.inputs import data, models
 from lpwd.inputs.albumentations_loader import AlbumentationsLoader
 from lpwd.inputs.augment import build_augment
@@ -128,14 +128,11 @@ def make_loader(
 
 def make_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
     """Adam or SGD with momentum, fused, without a decay of their own."""
-    optimizer, base = cfg.optimizer, cfg.scale.base[cfg.optimizer.name]
-    lr = base.lr * optimizer.lr_factor if optimizer.lr is None else optimizer.lr
-    lr = canonical_number(lr)
+    optimizer, params, lr = cfg.optimizer, model.parameters(), rates_of(cfg).lr
     if optimizer.name == "adam":
-        return torch.optim.Adam(
-            model.parameters(), lr=lr, betas=tuple(optimizer.betas), eps=optimizer.eps, fused=True
-        )
-    return torch.optim.SGD(model.parameters(), lr=lr, momentum=optimizer.momentum, fused=True)
+        betas = tuple(optimizer.betas)
+        return torch.optim.Adam(params, lr=lr, betas=betas, eps=optimizer.eps, fused=True)
+    return torch.optim.SGD(params, lr=lr, momentum=optimizer.momentum, fused=True)
 
 
 def make_schedule(
@@ -155,14 +152,14 @@ def make_schedule(
 def make_decay(
     cfg: DictConfig, optimizer: torch.optim.Optimizer, model: nn.Module
 ) -> lpwd.WeightDecay:
-    decay, base = cfg.decay, cfg.scale.base[cfg.optimizer.name]
-    rate = base.rate * decay.rate_factor if decay.rate is None else decay.rate
+    """The run's decay on `model`; raises ConfigError for rates that turn weights around."""
+    decay = cfg.decay
     try:
         return lpwd.WeightDecay(
             optimizer,
             model,
             decay.method,
-            canonical_number(rate),
+            rates_of(cfg).rate,
             profile=decay.profile,
             normalize=decay.normalize,
             layers=decay.layers,

@@ -22,7 +22,7 @@ SCALE = scale_config("mini")
 
 @pytest.fixture(scope="module")
 def jobs() -> list[dict[str, Any]]:
-    nothing = frames._frames([])
+    nothing = frames.of_records([])
     return [job.settings for job in plan.needs("controls", "mini", 0, nothing).jobs]
 
 
@@ -124,7 +124,7 @@ def test_figure_5_is_held_at_the_rates_of_either_method() -> None:
 
     results = simulated.make(SCALE, seeds=3, top1=top1)
     setting = [
-        identity.default_setting("mini", *row, pretrained=True)
+        identity.default_setting("mini", *row)
         for row in results.runs[["data", "model", "optimizer"]].itertuples(index=False)
     ]
     results = results._replace(runs=results.runs.assign(setting=setting))
@@ -151,9 +151,7 @@ def test_the_experiment_trains_figure_5_at_equal_rates() -> None:
     results = simulated.make(
         SCALE, top1=lambda run: -run["rate_factor"] * (run["method"] == "lpwd")
     )
-    setting = identity.default_setting(
-        "mini", "cifar100", "convnext_micro", "adam", pretrained=True
-    )
+    setting = identity.default_setting("mini", "cifar100", "convnext_micro", "adam")
     results = results._replace(runs=results.runs.assign(setting=setting))
     (lpwd, wd) = (
         list(plan.expander_of("mini").chosen(grid, results, seeds=2)) for grid in at_equal
@@ -164,7 +162,7 @@ def test_the_experiment_trains_figure_5_at_equal_rates() -> None:
 
 
 def test_nothing_stored_is_a_gap() -> None:
-    text = drawn.files(MainGrid(frames._frames([]), SCALE))["controls.md"].decode()
+    text = drawn.files(MainGrid(frames.of_records([]), SCALE))["controls.md"].decode()
     assert text.count(f"| {words.GAP} ") == 7 * len(controls.PARTS)
     assert "make controls SCALE=mini" in text
     assert "mini scale" in text.lower()

@@ -254,7 +254,7 @@ def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: Results) -> Non
     epochs = mini.epochs[mini.epochs["hash"].isin(beside["hash"])]
     beside, epochs = (frame.assign(hash="linear-" + frame["hash"]) for frame in (beside, epochs))
     beside["best_mean"] += 4
-    setting = identity.default_setting("mini", *paper.ablation_column(MINI), pretrained=True)
+    setting = identity.default_setting("mini", *paper.ablation_column(MINI))
     every = Results(
         pd.concat([mini.runs, beside]).assign(setting=setting),
         pd.concat([mini.epochs, epochs]),

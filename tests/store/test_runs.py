@@ -22,7 +22,7 @@ from lpwd.store.store import Store
 def settings(*overrides: str) -> identity.Settings:
     from omegaconf import OmegaConf
 
-    from lpwd.config.compose import without_hydra
+    from lpwd.config.check import without_hydra
 
     cfg = compose.composed(["scale=smoke", *overrides])
     return identity.settings(OmegaConf.to_container(without_hydra(cfg), resolve=True))  # pyright: ignore

@@ -17,7 +17,7 @@ from lpwd.sweep.choices import ChoiceMissing
 
 @pytest.fixture(scope="module")
 def nothing() -> Results:
-    return frames._frames([])
+    return frames.of_records([])
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_every_run_of_the_paper_scale_is_the_papers(paper_jobs: dict[str, plan.N
 def test_a_jobs_identity_is_that_of_its_own_config(nothing: Results) -> None:
     from omegaconf import OmegaConf
 
-    from lpwd.config.compose import without_hydra
+    from lpwd.config.check import without_hydra
 
     for target in ("table3", "figure3"):
         for job in plan.needs(target, "smoke", 0, nothing).jobs[::7]:

@@ -1,0 +1,77 @@
+"""The decayed parameters of one of the optimizer's groups, with λ_i, i and ηλ_i of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import compress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class DecayedGroup:
+    """The decayed parameters of one of the optimizer's parameter groups.
+
+    `whole`: they are all that the group has.
+    """
+
+    def __init__(
+        self, params: list[Tensor], lambdas: list[float], layers: list[int], whole: bool = False
+    ) -> None:
+        self.params = params
+        self.lambdas = lambdas
+        self.layers = layers
+        #: λ if it is the same for the whole group, else None.
+        self.common_rate = lambdas[0] if whole and len(set(lambdas)) == 1 else None
+        self._eta: float | None = None
+        self._fractions: tuple[list[float], list[float]] = [], []
+        self._mask: list[bool] = []
+        self._unfrozen = self
+
+    def fractions(
+        self, eta: float | Tensor, done: float | Tensor
+    ) -> tuple[Sequence[Any], Sequence[Any]]:
+        """ηλ_i and 1 − ηλ_i of each parameter; 0 and 1 if `done` is 0 (a skipped step).
+
+        Raises ValueError if an ηλ_i is above 1.
+        """
+        if isinstance(eta, Tensor) or isinstance(done, Tensor):
+            # The device alone knows η, or if the step is skipped: stay there, do not wait for it.
+            taken = self.lambdas_on_device * eta * done
+            return taken.unbind(), (1 - taken).unbind()
+        if eta != self._eta:
+            taken = [eta * rate for rate in self.lambdas]
+            if max(taken, default=0.0) > 1:
+                raise ValueError(
+                    f"ηλ_i = {max(taken):g} > 1 would turn weights around (η = {eta:g},"
+                    f" largest λ_i = {max(self.lambdas):g}); lower the lr or the rate"
+                )
+            self._eta, self._fractions = eta, (taken, [1 - rate for rate in taken])
+        return self._fractions
+
+    # Copied to the device once: a copy at each step would wait for it. In float64, so that the
+    # weights get the same factors, to the bit, as from Python's floats.
+    @cached_property
+    def lambdas_on_device(self) -> Tensor:
+        return torch.tensor(self.lambdas, dtype=torch.float64, device=self.params[0].device)
+
+    @cached_property
+    def layers_on_device(self) -> Tensor:
+        """Zero-based, to index with."""
+        return torch.tensor(self.layers, device=self.params[0].device) - 1
+
+    def trainable(self) -> DecayedGroup:
+        """The group without those of its parameters that are frozen at the moment."""
+        mask = [p.requires_grad for p in self.params]
+        if all(mask):
+            return self
+        if mask != self._mask:
+            self._mask = mask
+            self._unfrozen = DecayedGroup(
+                list(compress(self.params, mask)),
+                list(compress(self.lambdas, mask)),
+                list(compress(self.layers, mask)),
+            )
+        return self._unfrozen

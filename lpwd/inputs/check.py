@@ -1,0 +1,44 @@
+"""What a run reads, held against what is there: before any work, and without reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lpwd.config.errors import ConfigError
+from lpwd.config.paths import CONFIGS, names_in
+from lpwd.inputs.augment import build_augment
+
+
+def check_inputs(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a transform, a folder or an arch that is not there."""
+    data = config["data"]
+    build_augment(data["augment"])
+    # A folder that somebody named must be there; the default one may be made by a download.
+    if data["name"] != "digits" and data["root"] != "data" and not _is_folder(str(data["root"])):
+        raise ConfigError(
+            f"data.root={data['root']} (or LPWD_DATA) does not exist; name the folder that holds"
+            " the data, or leave it out to download them (docs/data.md)"
+        )
+    if config["model"]["arch"] not in _archs():  # timm takes seconds to import
+        from lpwd.inputs.models import check_arch
+
+        check_arch(config["model"]["arch"])
+
+
+@cache
+def _archs() -> set[str]:
+    """The archs that configs/model/ names: those are there."""
+    return {OmegaConf.load(CONFIGS / "model" / f"{name}.yaml").arch for name in names_in("model")}
+
+
+def _is_folder(name: str) -> bool:
+    """Is there such a folder? What cannot be a folder's name is none."""
+    try:
+        return Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError):
+        return False
