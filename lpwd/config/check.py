@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
@@ -117,7 +117,7 @@ def _one_line(error: ValidationError, config: dict[str, Any]) -> str:
         return f"{key}={value!r} is unknown{fault['msg']}"
     if fault["type"] == "choice":
         return f"{key}: {fault['input']!r} is unknown{fault['msg']}"
-    return f"{key}={value!r} must be {MUST_BE.get(key) or _must_be(known.get(key), fault)}"
+    return f"{key}={value} must be {MUST_BE.get(key) or _must_be(known.get(key), fault)}"
 
 
 #: Faults of the keys themselves, whose whole path is meant.
@@ -134,12 +134,16 @@ def _must_be(hint: Any, fault: Any) -> str:
         return "a finite number"
     if _is_section(hint):
         return "keys and values, as in configs/"
-    kinds = [get_origin(kind) or kind for kind in get_args(hint) or (hint,)]
-    kinds = [
-        get_args(kind)[0] if kind not in IN_WORDS and get_args(kind) else kind for kind in kinds
-    ]
-    words = [IN_WORDS[kind] for kind in kinds if kind in IN_WORDS]
-    return (words[0] if words else "another value") + " or null" * (NoneType in get_args(hint))
+    nullable = NoneType in get_args(hint)
+    kind = _kind(get_args(hint)[0] if nullable else hint)
+    return IN_WORDS.get(kind, "another value") + " or null" * nullable
+
+
+def _kind(hint: Any) -> Any:
+    """The plain type of a hint: float of Annotated[float, …], list of list[float]."""
+    if get_origin(hint) is Annotated:
+        return _kind(get_args(hint)[0])
+    return get_origin(hint) or hint
 
 
 def _is_section(hint: Any) -> bool:

@@ -24,7 +24,7 @@ from lpwd.decay.checks import EXCLUDE
 from lpwd.decay.layers import LAYERS
 from lpwd.decay.rates import NORMALIZE, PROFILES
 
-HINTS: dict[str, Any] = check._hints(schema.Config)
+HINTS: dict[str, Any] = check.fields()
 
 # -- values ---------------------------------------------------------------------------------------
 

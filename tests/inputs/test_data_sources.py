@@ -269,7 +269,7 @@ def test_a_hostile_pickle_runs_nothing(small, tmp_path):
 def test_the_cache_is_read_again_without_decoding(small, tmp_path, monkeypatch):
     write_parquet(tmp_path / "a")
     first = load(tmp_path / "a")
-    monkeypatch.setattr(sources, "read", None)  # decoding again would fail
+    monkeypatch.setattr(locate, "read", None)  # decoding again would fail
     assert same(first, load(tmp_path / "a"))
     assert isinstance(first.train.pixels, np.memmap)
     assert not first.train.pixels.flags.writeable
@@ -278,7 +278,7 @@ def test_the_cache_is_read_again_without_decoding(small, tmp_path, monkeypatch):
 def test_of_runs_started_at_once_one_decodes(small, tmp_path, monkeypatch):
     write_parquet(tmp_path / "a")
     reads, read = [], locate.read
-    monkeypatch.setattr(sources, "read", lambda *args: reads.append(args[2]) or read(*args))
+    monkeypatch.setattr(locate, "read", lambda *args: reads.append(args[2]) or read(*args))
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(load, [tmp_path / "a"] * 4))
     assert all(same(loaded[0], other) for other in loaded)

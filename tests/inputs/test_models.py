@@ -331,7 +331,7 @@ class Hub(BaseHTTPRequestHandler):
 def test_a_download_from_the_endpoint_that_is_set(tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    lines = "from lpwd import hub; print(hub.fetch('timm/model', 'model.safetensors').read_text())"
+    lines = "from lpwd.inputs import hub; print(hub.fetch('timm/model', 'model.safetensors').read_text())"
     address = f"http://127.0.0.1:{server.server_port}"
     path = os.pathsep.join([str(ROOT), *sys.path])
     online = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address}
@@ -345,7 +345,7 @@ def test_a_download_from_the_endpoint_that_is_set(tmp_path):
 
     assert fetch(lines).stdout == "eight by\n"
     missing = fetch(lines.replace("model.safetensors", "other.bin")).stderr.splitlines()[-1]
-    assert missing.startswith("lpwd.hub.HubError: timm/model/other.bin: ")
+    assert missing.startswith("lpwd.inputs.hub.HubError: timm/model/other.bin: ")
     server.shutdown()
     assert fetch(lines).stdout == "eight by\n"  # from the cache
 

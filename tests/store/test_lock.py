@@ -23,7 +23,7 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
 
 def test_a_dead_process_of_this_host_is_noticed_at_once(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib; from lpwd.claim import Claim;"
+        "import os, pathlib; from lpwd.store.lock import RunLock;"
         f" RunLock(pathlib.Path({str(tmp_path)!r})).__enter__(); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)

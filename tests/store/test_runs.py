@@ -12,24 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpwd.config import compose
+from lpwd.config.compose import composer
 from lpwd.config.errors import ConfigError
 from lpwd.config.rates import canonical_number
-from lpwd.store import frames, identity, run_file
+from lpwd.store import frames, run_file
+from lpwd.store import identity as identities
 from lpwd.store.store import Store
 
 
-def settings(*overrides: str) -> identity.Settings:
-    from omegaconf import OmegaConf
-
-    from lpwd.config.check import without_hydra
-
-    cfg = compose.composed(["scale=smoke", *overrides])
-    return identity.settings(OmegaConf.to_container(without_hydra(cfg), resolve=True))  # pyright: ignore
+def settings(*overrides: str) -> identities.Settings:
+    return identities.settings(composer().config(["scale=smoke", *overrides]))
 
 
 def identity(*overrides: str) -> str:
-    return identity.run_id(settings(*overrides))
+    return identities.run_id(settings(*overrides))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +92,7 @@ def record(seed: int = 0, **summary: Any) -> run_file.Record:
     epoch = {name: 1.5 for name in frames.EPOCH_COLUMNS if name not in ("hash", "epoch")}
     epoch |= {"r_op_share_layers": [0.1, 0.2], "r_op_size_layers": [0.3, 0.4]}
     return {
-        "hash": identity.run_id(known),
+        "hash": identities.run_id(known),
         "settings": known,
         "summary": {**rest, "pretrained": "true", "status": "done", **summary},
         "epochs": [{"epoch": e, **epoch} for e in (1, 2)],
@@ -238,9 +234,9 @@ def test_reading_leaves_no_thread_behind(store: Store) -> None:
     store.save(record(1))
     store.collect()
     code = (
-        "import os, pathlib, sys; from lpwd import runs;"
+        "import os, pathlib, sys; from lpwd.store.store import Store;"
         " threads = lambda: len(os.listdir('/proc/self/task')); before = threads();"
-        " store = runs.Store('smoke', pathlib.Path(sys.argv[1]));"
+        " store = Store('smoke', pathlib.Path(sys.argv[1]));"
         " print(len(store.collect().epochs), threads() - before)"
     )
     command = [sys.executable, "-c", code, str(store.root)]

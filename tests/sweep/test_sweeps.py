@@ -6,6 +6,7 @@ import simulated
 
 from lpwd.analysis import main_grid
 from lpwd.config import compose
+from lpwd.config.check import plain
 from lpwd.config.compose import scale_config
 from lpwd.config.errors import ConfigError
 from lpwd.config.paths import ROOT
@@ -58,19 +59,14 @@ def test_every_run_of_the_paper_scale_is_the_papers(paper_jobs: dict[str, plan.N
 
 
 def test_a_jobs_identity_is_that_of_its_own_config(nothing: Results) -> None:
-    from omegaconf import OmegaConf
-
-    from lpwd.config.check import without_hydra
-
     for target in ("table3", "figure3"):
         for job in plan.needs(target, "smoke", 0, nothing).jobs[::7]:
-            cfg = without_hydra(compose.composed(list(job.overrides)))
-            settings = identity.settings(OmegaConf.to_container(cfg, resolve=True))  # pyright: ignore
+            settings = identity.settings(plain(compose.composed(list(job.overrides))))
             assert identity.run_id(settings) == job.run
 
 
 def expander(*arguments: str) -> grids.Expander:
-    return grids.Expander(compose._compose, ["scale=smoke", *arguments], compose._groups())
+    return grids.Expander(compose.composer(), ["scale=smoke", *arguments])
 
 
 def test_what_is_typed_is_a_grid() -> None:

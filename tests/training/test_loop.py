@@ -10,15 +10,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import lpwd.train
-import lpwd.training.build
-import lpwd.training.loop
-import lpwd.training.record
-import lpwd.training.stopping
 from lpwd.config.check import check
 from lpwd.config.errors import ConfigError
 from lpwd.config.paths import CONFIGS
 from lpwd.store import summary
 from lpwd.store.store import Store
+from lpwd.training import build, loop, record, stopping
 
 TINY = ["scale=smoke", "scale.images.train=96", "scale.images.test=60", "scale.images.heldout=40"]
 TINY += ["scale.epochs=3", "scale.batch_size=16", "scale.r_op_every=2", "scale.eval_batch_size=100"]
@@ -68,15 +65,15 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(
     store: Store, monkeypatch: pytest.MonkeyPatch, overrides: list[str], steps: int
 ) -> None:
     cfg = config(*overrides)
-    whole = lpwd.training.loop.train(cfg, store, "whole")
+    whole = loop.train(cfg, store, "whole")
     with monkeypatch.context() as patched:
         from contextlib import nullcontext
 
-        patched.setattr(lpwd.train, "stop_signals", lambda: nullcontext(StopAfter(steps)))
-        with pytest.raises(lpwd.training.stopping.Stopped):
-            lpwd.training.loop.train(cfg, store, "cut")
+        patched.setattr(loop, "stop_signals", lambda: nullcontext(StopAfter(steps)))
+        with pytest.raises(stopping.Stopped):
+            loop.train(cfg, store, "cut")
     assert (store.work("cut") / "checkpoint.pt").exists()
-    resumed = lpwd.training.loop.train(cfg, store, "cut")
+    resumed = loop.train(cfg, store, "cut")
     assert numbers(resumed.rows) == numbers(whole.rows)
     for mine, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -84,10 +81,10 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(
 
 def test_a_cosine_takes_the_lr_from_its_value_to_nothing(store: Store) -> None:
     cfg = config("optimizer.schedule=cosine", "decay=wd", "scale.epochs=2", "optimizer.lr=0.01")
-    training, lrs = lpwd.training.build.prepare(cfg), []
+    training, lrs = build.prepare(cfg), []
     group = training.optimizer.param_groups[0]
     for _ in range(2):
-        lpwd.training.loop.train_epoch(training, lambda: lrs.append(group["lr"]))
+        loop.train_epoch(training, lambda: lrs.append(group["lr"]))
     steps = 2 * len(training.loader)
     wanted = [0.01 * (1 + math.cos(math.pi * t / steps)) / 2 for t in range(steps)]
     assert lrs == pytest.approx(wanted, rel=1e-12)
@@ -95,9 +92,9 @@ def test_a_cosine_takes_the_lr_from_its_value_to_nothing(store: Store) -> None:
 
 def test_a_resumed_run_uses_the_configs_rates(store: Store) -> None:
     before = config("machine.checkpoint_minutes=0", "scale.epochs=1", "decay.rate=0.1")
-    lpwd.training.loop.train(before, store, "run")
+    loop.train(before, store, "run")
     after = config("optimizer.lr=0.00025", "decay.rate=0.2")
-    training = lpwd.training.loop.train(after, store, "run")
+    training = loop.train(after, store, "run")
     assert [group["lr"] for group in training.optimizer.param_groups] == [0.00025]
     assert max(training.decay.rates.values()) == pytest.approx(0.4)
     assert [row["epoch"] for row in training.rows] == [1, 2, 3]
@@ -107,7 +104,7 @@ def test_an_optimizer_that_keeps_a_checkpoints_rates_is_refused(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg = config("machine.checkpoint_minutes=0", "scale.epochs=1")
-    lpwd.training.loop.train(cfg, store, "run")
+    loop.train(cfg, store, "run")
     load = torch.optim.Adam.load_state_dict
 
     def stale(optimizer: torch.optim.Adam, state: Any) -> None:
@@ -115,7 +112,7 @@ def test_an_optimizer_that_keeps_a_checkpoints_rates_is_refused(
         optimizer.param_groups[0]["lr"] = 9.0
 
     monkeypatch.setattr(torch.optim.Adam, "load_state_dict", stale)
-    training = lpwd.training.loop.train(cfg, store, "run")
+    training = loop.train(cfg, store, "run")
     assert training.optimizer.param_groups[0]["lr"] == 0.0005
     assert "does not fit this run (it brings its own rates" in capsys.readouterr().err
 
@@ -124,12 +121,12 @@ def test_a_damaged_checkpoint_is_set_aside(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg = config("machine.checkpoint_minutes=0")
-    whole = lpwd.training.loop.train(cfg, store, "run")
+    whole = loop.train(cfg, store, "run")
     path = store.work("run") / "checkpoint.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
-    again = lpwd.training.loop.train(cfg, store, "run")
+    again = loop.train(cfg, store, "run")
     assert "is damaged" in capsys.readouterr().err
     assert (store.work("run") / "checkpoint.pt.damaged-1").exists()
     assert numbers(again.rows) == numbers(whole.rows)
@@ -137,10 +134,10 @@ def test_a_damaged_checkpoint_is_set_aside(
 
 def test_what_a_run_records(store: Store) -> None:
     cfg = config("decay=wd", "decay.rate=20")
-    training = lpwd.training.loop.train(cfg, store, "run")
+    training = loop.train(cfg, store, "run")
     settings = {"model": {"weights": "x"}}
-    record = lpwd.training.record.finish(training, "run", settings)
-    summary, rows = record["summary"], record["epochs"]
+    finished = record.finish(training, "run", settings)
+    summary, rows = finished["summary"], finished["epochs"]
     top1 = [row["test_top1"] for row in rows]
     assert summary["best_mean"] == max(top1)  # the best 1 of 3 epochs
     assert summary["steps"] == 3 * 6
@@ -149,15 +146,15 @@ def test_what_a_run_records(store: Store) -> None:
     assert halves == pytest.approx(top1)
     assert 0 < summary["r_op_share"] < 1
     assert len(rows[0]["r_op_share_layers"]) == 8
-    assert record["zero_shot"] == []
+    assert finished["zero_shot"] == []
     chosen = max(rows, key=lambda row: row["heldout_top1"])
     assert summary["heldout_mean"] == chosen["test_top1"]
 
 
 def test_baseline_ends_with_its_zero_shot_curve(store: Store) -> None:
-    training = lpwd.training.loop.train(config("decay=baseline", "scale.epochs=1"), store, "run")
+    training = loop.train(config("decay=baseline", "scale.epochs=1"), store, "run")
     weights = [p.clone() for p in training.model.parameters()]
-    curve = lpwd.training.record.finish(training, "run", {"model": {"weights": "x"}})["zero_shot"]
+    curve = record.finish(training, "run", {"model": {"weights": "x"}})["zero_shot"]
     assert len(curve) == 101
     assert curve[0] == training.rows[-1]["test_top1"]  # 60 images, all of the zero-shot's 100
     assert curve[100] == pytest.approx(10, abs=2)  # all logits are equal: class 0
@@ -167,8 +164,8 @@ def test_baseline_ends_with_its_zero_shot_curve(store: Store) -> None:
 
 def test_divergence_is_a_result(store: Store) -> None:
     cfg = config("decay=baseline", "optimizer=sgdm", "optimizer.lr=1e30")
-    training = lpwd.training.loop.train(cfg, store, "run")
-    summary = lpwd.training.record.finish(training, "run", {"model": {"weights": "x"}})["summary"]
+    training = loop.train(cfg, store, "run")
+    summary = record.finish(training, "run", {"model": {"weights": "x"}})["summary"]
     assert summary["status"] == "diverged"
     assert summary["diverged_epoch"] == 1
     assert math.isnan(summary["best_mean"])
@@ -176,29 +173,27 @@ def test_divergence_is_a_result(store: Store) -> None:
 
 
 def test_rate_zero_is_baseline(store: Store) -> None:
-    baseline = lpwd.training.loop.train(config("decay=baseline"), store, "a")
-    nothing = lpwd.training.loop.train(config("decay=lpwd", "decay.rate=0"), store, "b")
+    baseline = loop.train(config("decay=baseline"), store, "a")
+    nothing = loop.train(config("decay=lpwd", "decay.rate=0"), store, "b")
     for mine, theirs in zip(nothing.model.parameters(), baseline.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
 
 def test_seeds_differ_and_repeat(store: Store) -> None:
-    first, again = (lpwd.training.loop.train(config("seed=1"), store, name) for name in "ab")
-    other = lpwd.training.loop.train(config("seed=2"), store, "c")
+    first, again = (loop.train(config("seed=1"), store, name) for name in "ab")
+    other = loop.train(config("seed=2"), store, "c")
     assert numbers(first.rows) == numbers(again.rows)
     assert first.rows[0]["train_loss"] != other.rows[0]["train_loss"]
 
 
 def test_compiled_equals_plain(store: Store) -> None:
-    plain = lpwd.training.loop.train(config("decay=lpwd", "scale.epochs=1"), store, "a")
-    compiled = lpwd.training.build.prepare(config("decay=lpwd", "scale.epochs=1"))
+    plain = loop.train(config("decay=lpwd", "scale.epochs=1"), store, "a")
+    compiled = build.prepare(config("decay=lpwd", "scale.epochs=1"))
     compiled.forward = torch.compile(compiled.model, backend="eager")  # pyright: ignore
     compiled.decay.remove()
-    compiled.decay = lpwd.training.build.make_decay(
-        compiled.cfg, compiled.optimizer, compiled.forward
-    )
+    compiled.decay = build.make_decay(compiled.cfg, compiled.optimizer, compiled.forward)
     compiled.opposing = None
-    lpwd.training.loop.train_epoch(compiled, lambda: None)
+    loop.train_epoch(compiled, lambda: None)
     assert compiled.rows[0]["train_loss"] == pytest.approx(plain.rows[0]["train_loss"], rel=1e-6)
 
 

@@ -94,14 +94,14 @@ def mirrored(path: Path) -> tuple[Any, dict[str, Any], list[dict[str, Any]], dic
 def test_an_offline_run_holds_what_the_store_does(store: Store) -> None:
     cfg = config("wandb.mode=offline", "+experiment=table1")
     lpwd.train.run_once(cfg)
-    (stored,) = store.load("smoke").runs.to_dict("records")
+    (stored,) = store.collect().runs.to_dict("records")
     (path,) = offline_runs(store)
     run, its_config, history, summary = mirrored(path)
     assert (run.run_id, run.display_name) == (stored["hash"], stored["hash"])
     assert (run.run_group, run.project) == ("table1", "lpwd")
     for name in ("hash", "data", "model", "optimizer", "method", "profile", "lr", "rate", "seed"):
         assert its_config[name] == stored[name], name
-    epochs = store.load("smoke").epochs
+    epochs = store.collect().epochs
     for name in ("train_loss", "test_top1", "heldout_top1", "r_op_share", "r_op_size"):
         assert [row[name] for row in history] == epochs[name].tolist(), name
     paper = ("best_mean", "best_std", "r_op_share", "r_op_size")
@@ -193,7 +193,7 @@ def test_a_server_that_is_not_there_stops_nothing(
     url = "http://127.0.0.1:9" if server == "absent" else silent_server
     monkeypatch.setenv("WANDB_BASE_URL", url)
     lpwd.train.run_once(config("wandb.mode=online"))
-    (stored,) = store.load("smoke").runs.to_dict("records")
+    (stored,) = store.collect().runs.to_dict("records")
     (path,) = offline_runs(store)
     assert [row["epoch"] for row in mirrored(path)[2]] == [1, 2]
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("wandb:")]
