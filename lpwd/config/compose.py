@@ -18,10 +18,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from lpwd.config.check import check_groups, plain, without_hydra
-from lpwd.config.errors import reworded
+from lpwd.config.check import check_groups, keys, plain, without_hydra
+from lpwd.config.errors import ConfigError, one_line, reworded
 from lpwd.config.paths import CONFIGS, SCALES
 from lpwd.decay.checks import check_choice
 
@@ -61,7 +62,13 @@ class Composer:
         return cls(compose, loader.list_groups(""))
 
     def config(self, overrides: Sequence[str]) -> Config:
-        """The composed config of some overrides; raises Hydra's errors, and ConfigError."""
+        """The composed config of some overrides; raises ConfigError."""
+        try:
+            return self._config(overrides)
+        except HydraException as error:
+            raise ConfigError(one_line(error, keys())) from None
+
+    def _config(self, overrides: Sequence[str]) -> Config:
         parsed = [_parsed(text) for text in overrides]
         of_groups = tuple(o.input_line or "" for o in parsed if o.key_or_group in self._groups)
         if of_groups not in self._bases:
@@ -154,6 +161,13 @@ def composer() -> Composer:
             return compose("train", overrides)
 
     return Composer(train, [path.name for path in CONFIGS.iterdir() if path.is_dir()])
+
+
+@contextmanager
+def config_loader() -> Iterator[ConfigLoader]:
+    """Hydra's loader of configs/, which also knows the names that a pattern means."""
+    with _hydra():
+        yield GlobalHydra.instance().config_loader()
 
 
 @contextmanager

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra.errors import HydraException
 
 from lpwd.config.check import checked
 from lpwd.config.compose import composer
-from lpwd.config.errors import ConfigError, one_line
+from lpwd.config.errors import ConfigError
 from lpwd.store import identity
 from lpwd.store.files import results_dir, write_whole
 from lpwd.store.frames import Results
@@ -94,8 +93,8 @@ def overrides_of(settings: Settings) -> list[str]:
     try:
         overrides += _differences(_settings(overrides), settings)
         found = identity.run_id(_settings(overrides))
-    except (HydraException, ConfigError) as error:
-        raise ConfigError(f"{run}: configs/ no longer describe it: {one_line(error)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{run}: configs/ no longer describe it: {error}") from None
     if found != run:
         weights = settings["model"]["weights"]
         raise ConfigError(
