@@ -63,7 +63,7 @@ def grid(scale: DictConfig, seeds: int) -> Iterator[Run]:
     for data, model, optimizer, method in product(
         sorted(g.datasets), models, g.optimizers, methods
     ):
-        rates = rate_grid(scale, optimizer)
+        rates = rate_grid(scale, optimizer, "l2" if method == "l2" else "wd")
         lrs = sorted(zip(rates.lrs, g.lr_factors, strict=True))
         lambdas = sorted(zip(rates.rates, g.rate_factors, strict=True))
         if model not in g.models and (optimizer, method) not in (("adam", "wd"), ("adam", "lpwd")):

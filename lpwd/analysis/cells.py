@@ -86,8 +86,8 @@ def _over_wd(main: MainGrid, method: str, column: Column, protocol: str) -> pd.S
     return protocols.difference(mine.iloc[:0] if method == "wd" else mine, wd)
 
 
-#: The rows of Table 2.
-PARAMETERS = ("lr_base", "rate_base", "lr", "rate")
+#: The rows of Table 2; those of L2 where it has a λ_base of its own.
+PARAMETERS = ("lr_base", "rate_base", "lr", "rate", "l2_base", "l2")
 
 
 def table2(scale: DictConfig) -> pd.DataFrame:
@@ -99,8 +99,11 @@ def table2(scale: DictConfig) -> pd.DataFrame:
     rows = []
     for parameter in PARAMETERS:
         kind = parameter.removesuffix("_base")
+        axis = "lr_factors" if kind == "lr" else "rate_factors"
         for optimizer in scale.grid.optimizers:
-            factors = [1.0] if parameter.endswith("base") else scale.grid[f"{kind}_factors"]
+            if kind not in scale.base[optimizer]:
+                continue
+            factors = [1.0] if parameter.endswith("base") else scale.grid[axis]
             for factor in factors:
                 rows.append(
                     {
@@ -117,6 +120,8 @@ def table2(scale: DictConfig) -> pd.DataFrame:
 def _paper_rate(parameter: str, optimizer: str, factor: float) -> float:
     """The paper's rate at this multiple of its base; NaN where its Table 2 has none."""
     reported = paper.reported("table2").set_index(["parameter", "optimizer"])["value"]
+    if (parameter, optimizer) not in reported.index:
+        return math.nan
     kind = parameter.removesuffix("_base")
     base = reported.loc[[(f"{kind}_base", optimizer)]].iloc[0]
     values = reported.loc[[(parameter, optimizer)]]

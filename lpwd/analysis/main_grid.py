@@ -87,7 +87,7 @@ def as_printed(results: Results, scale: str) -> Results:
     runs, cells = results.runs, _grid_cells(scale)
     columns = zip(runs["data"], runs["model"], runs["optimizer"], strict=True)
     settings: Any = [default_setting(scale, *column) for column in columns]
-    at = zip(runs["optimizer"], runs["lr"], runs["rate"].fillna(0), strict=True)
+    at = zip(runs["optimizer"], runs["method"], runs["lr"], runs["rate"].fillna(0), strict=True)
     printed = (
         (runs["profile"] == [METHODS[method][1] for method in runs["method"]])
         & (runs["normalize"] == "none")
@@ -101,11 +101,13 @@ def as_printed(results: Results, scale: str) -> Results:
 
 
 @cache
-def _grid_cells(scale: str) -> set[tuple[str, float, float]]:
-    """(optimizer, η, λ) of every cell of a scale's grid; λ = 0: Baseline."""
+def _grid_cells(scale: str) -> set[tuple[str, str, float, float]]:
+    """(optimizer, method, η, λ) of every cell of a scale's grid; λ = 0: Baseline."""
     cfg = scale_config(scale)
-    cells = set()
-    for optimizer in map(str, cfg.base):
-        grid = rate_grid(cfg, optimizer)
-        cells |= {(optimizer, lr, rate) for lr in grid.lrs for rate in (0.0, *grid.rates)}
-    return cells
+    return {
+        (optimizer, method, lr, rate)
+        for optimizer in map(str, cfg.base)
+        for method in METHODS
+        for lr in rate_grid(cfg, optimizer).lrs
+        for rate in rate_grid(cfg, optimizer, method).rates or [0.0]
+    }

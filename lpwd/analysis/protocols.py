@@ -36,6 +36,7 @@ class Candidates:
         self.folds = folds
         self.expected = expected
         self._choices: dict[str, pd.DataFrame] = {}
+        self._by_seed: dict[str, pd.Series] = {}
 
     @cached_property
     def first(self) -> pd.DataFrame:
@@ -69,6 +70,11 @@ class Candidates:
         Empty while a run of the grid is missing. Where two folds chose different rates, only seeds
         that were trained at both have a value.
         """
+        if protocol not in self._by_seed:
+            self._by_seed[protocol] = self._mean_of_folds(protocol)
+        return self._by_seed[protocol]
+
+    def _mean_of_folds(self, protocol: str) -> pd.Series:
         folds = [
             self._reports(self.at(float(row["lr"]), float(row["rate"])), protocol, row["fold"])
             for _, row in self.choice(protocol).iterrows()
@@ -89,8 +95,20 @@ class Candidates:
 
     def at(self, lr: float, rate: float) -> pd.DataFrame:
         """The runs with this η and λ (NaN: Baseline's), by seed."""
-        same = self.runs["rate"].isna() if pd.isna(rate) else self.runs["rate"] == rate
-        return self.runs[same & (self.runs["lr"] == lr)].set_index("seed").sort_index()
+        return self._at.get((lr, None if pd.isna(rate) else rate), self._none)
+
+    @cached_property
+    def _at(self) -> dict[tuple[float, float | None], pd.DataFrame]:
+        """The runs by η and λ (None: Baseline's), as few lookups in a frame as can be."""
+        places: dict[tuple[float, float | None], list[int]] = {}
+        for place, (lr, rate) in enumerate(zip(self.runs["lr"], self.runs["rate"], strict=True)):
+            places.setdefault((lr, None if pd.isna(rate) else rate), []).append(place)
+        by_seed = self.runs.set_index("seed")
+        return {key: by_seed.iloc[rows].sort_index() for key, rows in places.items()}
+
+    @cached_property
+    def _none(self) -> pd.DataFrame:
+        return self.runs.iloc[:0].set_index("seed")
 
 
 def _by_test_set(runs: pd.DataFrame) -> pd.DataFrame:

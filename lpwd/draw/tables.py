@@ -142,7 +142,9 @@ def _notes(frame: pd.DataFrame, scale: DictConfig, target: str) -> list[str]:
 
 # -- Table 2 ---------------------------------------------------------------------------------------
 
-PARAMETER_NAMES = dict(zip(PARAMETERS, ("η base", "λ base", "η", "λ"), strict=True))
+PARAMETER_NAMES = dict(
+    zip(PARAMETERS, ("η base", "λ base", "η", "λ", "λ base of L2", "λ of L2"), strict=True)
+)
 
 
 def layout2(main: MainGrid) -> Layout:
@@ -152,6 +154,8 @@ def layout2(main: MainGrid) -> Layout:
     names = [paper.OPTIMIZERS.get(name) or name for name in optimizers]
     rows = []
     for parameter, name in PARAMETER_NAMES.items():
+        if parameter not in set(frame["parameter"]):
+            continue
         found = []
         for optimizer in optimizers:
             keep = (frame["parameter"] == parameter) & (frame["optimizer"] == optimizer)

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from lpwd.config.errors import ConfigError
 from lpwd.config.paths import CONFIGS, names_in
 from lpwd.inputs.augment import build_augment
+from lpwd.inputs.weights import check_arch
 
 
 def check_inputs(config: Mapping[str, Any]) -> None:
@@ -25,8 +26,6 @@ def check_inputs(config: Mapping[str, Any]) -> None:
             " the data, or leave it out to download them (docs/data.md)"
         )
     if config["model"]["arch"] not in _archs():  # timm takes seconds to import
-        from lpwd.inputs.models import check_arch
-
         check_arch(config["model"]["arch"])
 
 

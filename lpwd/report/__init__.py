@@ -1,42 +1,32 @@
 """One page of HTML with all that is stored of a scale: verdicts, tables, figures, every run.
 
-    report.draw("report", results, scale, folder)   writes report.html
+    report.files(main)   {"report.html": the page}
 
-The page holds all it needs, scripts included, and opens without a network. What it says comes from
-claims, tables, figures and stats; nothing is computed here that they compute. It is identical when
-nothing changed (same package versions).
+The page holds all it needs, scripts included, and opens without a network. Its numbers come from
+analysis/; nothing is computed here that is computed there. It is identical when nothing changed
+(same package versions).
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from omegaconf import DictConfig
 
 from lpwd.analysis import paper
-from lpwd.report import charts, stored, tabled, verdicts
-from lpwd.store import store
-from lpwd.store.files import write_whole
-from lpwd.store.frames import Results
-
-DRAWINGS = ("report",)
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.draw.words import sentence
+from lpwd.report import charts, curves, stored, tables, verdicts
 
 
-def draw(target: str, results: Results, scale: DictConfig, folder: Path) -> list[Path]:
-    """Write report.html into `folder`; returns its path.
-
-    `results` are the runs of the main grid, `scale` is the scale's node of the config.
-    """
-    path = folder / f"{target}.html"
-    write_whole(path, page(results, store.load(scale.name), scale).encode())
-    return [path]
+def files(main: MainGrid) -> dict[str, bytes]:
+    """The page as a file."""
+    return {"report.html": page(main).encode()}
 
 
-def page(results: Results, every: Results, scale: DictConfig) -> str:
-    """The whole page. `every`: all stored runs, those beside the main grid included."""
+def page(main: MainGrid) -> str:
+    """The whole page."""
     environment = Environment(
         loader=PackageLoader("lpwd.report", "."),
         autoescape=True,
@@ -44,20 +34,19 @@ def page(results: Results, every: Results, scale: DictConfig) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inline"] = inline
-    note = paper.scale_note(scale)
+    environment.filters |= {"inline": inline, "shown": shown}
     return environment.get_template("page.html.jinja").render(
-        scale=scale.name,
-        miniature=scale.name != "paper",
-        note=note[0].upper() + note[1:],
-        fill=lambda target: paper.fill_command(target, scale),
-        verdicts=verdicts.summary(results, scale),
-        tables=tabled.tables_of(results, every, scale),
-        figures=charts.figures_of(results, scale),
-        curves=charts.curves(results, scale),
+        scale=main.scale.name,
+        miniature=main.scale.name != "paper",
+        note=sentence(paper.scale_note(main.scale)),
+        fill=lambda target: paper.fill_command(target, main.scale),
+        verdicts=verdicts.summary(main),
+        tables=tables.tables_of(main),
+        figures=charts.figures_of(main),
+        curves=curves.curves(main),
         vega=charts.library(),
-        every=stored.table(every, results),
-        made=stored.provenance(every.runs),
+        every=stored.table(main),
+        made=stored.provenance(main.every.runs),
     )
 
 
@@ -66,3 +55,9 @@ def inline(text: str) -> Markup:
     html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
     html = re.sub(r"\*(.+?)\*", r"<em>\1</em>", html)
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html))
+
+
+def shown(cell: tables.Cell) -> Markup:
+    """A cell of a table, bold where it is the best."""
+    text = inline(cell.text)
+    return Markup("<strong>{}</strong>").format(text) if cell.bold else text

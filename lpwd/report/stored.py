@@ -13,8 +13,8 @@ from itables.javascript import generate_init_offline_itables_html
 from markupsafe import Markup
 
 from lpwd.analysis import paper
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.rates import number
-from lpwd.store.frames import Results
 
 #: What the runs' machines and packages are told by.
 VERSIONS = ["commit", "lpwd", "torch", "timm", "python", "device", "threads"]
@@ -37,9 +37,9 @@ class Every(NamedTuple):
     total: int
 
 
-def table(every: Results, main: Results) -> Every:
-    """All runs of `every`; those of `main` are the ones that tables and figures rest on."""
-    frame = _shown(every.runs, set(main.runs["hash"]))
+def table(main: MainGrid) -> Every:
+    """All runs of the scale, and which of them tables and figures rest on."""
+    frame = _shown(main.every.runs, set(main.runs["hash"]))
     ticked = [list(frame.columns).index(name) for name in TICKED]
     html = to_html_datatable(
         frame,

@@ -6,12 +6,10 @@ import re
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
-
 from lpwd.analysis import claims
-from lpwd.analysis.claims import measures, rule
+from lpwd.analysis.claims import curves, grids, rule
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.draw import claims as drawn_claims
-from lpwd.store.frames import Results
 
 PAPERS = "the paper's protocol"
 HELD_OUT = "the held-out protocol"
@@ -69,7 +67,7 @@ PLAIN = {
     "Of the three steps from WD to LPWD, RWD contributes most": Plain(
         STEPS, "Of the three ideas the first, RWD, adds the most.", "table3"
     ),
-    f"PWD is better than RWD at large λ ({measures.LARGE_FACTOR} times the base and more)": Plain(
+    f"PWD is better than RWD at large λ ({curves.LARGE_FACTOR} times the base and more)": Plain(
         STEPS,
         "Decaying before the forward pass (PWD) beats RWD where the decay is strong.",
         "figure3",
@@ -77,7 +75,7 @@ PLAIN = {
     "PWD gains more on RWD at large λ than at smaller ones": Plain(
         STEPS, "PWD gains more on RWD where the decay is strong than where it is weak.", "figure3"
     ),
-    f"R_op of WD is low (its mean is below {measures.LOW_R_OP:g} %)": Plain(
+    f"R_op of WD is low (its mean is below {grids.LOW_R_OP:g} %)": Plain(
         OPPOSING,
         "WD sometimes pushes a weight away from zero instead of towards it, but rarely. The share"
         " of such weights is called R_op.",
@@ -159,9 +157,9 @@ class Summary(NamedTuple):
     rule: list[str]
 
 
-def summary(results: Results, scale: DictConfig) -> Summary:
+def summary(main: MainGrid) -> Summary:
     """What claims.data says, in plain words."""
-    frame = claims.data(results, scale)
+    frame = claims.data(main)
     rows: list[Any] = list(frame.itertuples(index=False))
     topics: dict[str, list[Question]] = {}
     for text, same in groupby(rows, key=lambda row: row.claim):

@@ -12,6 +12,7 @@ from typing import Any
 from lpwd.config.compose import composer
 from lpwd.config.rates import canonical_number, rates_of
 from lpwd.decay.rates import METHODS
+from lpwd.inputs.weights import weights_id
 
 #: Raise it when the same settings come to mean another training: older runs are not used then.
 PROTOCOL = 1
@@ -29,8 +30,6 @@ def settings(config: Mapping[str, Any]) -> Settings:
     (`config.rates.rates_of`), numbers rounded to 12 digits, Baseline has no λ, and lpwd is the same
     as pwd with the linear profile.
     """
-    from lpwd.inputs.models import weights_id
-
     rates, model, scale = rates_of(config), config["model"], config["scale"]
     optimizer = {key: value for key, value in config["optimizer"].items() if key != "lr_factor"}
     return _canonical(

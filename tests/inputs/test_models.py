@@ -83,7 +83,7 @@ def test_the_committed_weights_load(name):
     assert all(tensor.dtype == torch.float32 for tensor in net.state_dict().values())
     assert same(net, {key: tensor.float() for key, tensor in tensors.items()})
     assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
-    assert models.weights_id(model).startswith("sha256:")
+    assert weights.weights_id(model).startswith("sha256:")
 
 
 def test_the_committed_weights_are_those_of_the_configs():
@@ -276,7 +276,7 @@ def test_a_file_that_is_not_there():
     ],
 )
 def test_unknown_names_suggest_the_nearest(arch, fault):
-    for use in (lambda model: models.create(model, 10), models.weights_id):
+    for use in (lambda model: models.create(model, 10), weights.weights_id):
         with pytest.raises(ConfigError, match=f"model.arch={arch} is unknown; {fault}"):
             use(config("convnext_tiny", arch=arch))
 
@@ -331,7 +331,8 @@ class Hub(BaseHTTPRequestHandler):
 def test_a_download_from_the_endpoint_that_is_set(tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    lines = "from lpwd.inputs import hub; print(hub.fetch('timm/model', 'model.safetensors').read_text())"
+    lines = "from lpwd.inputs import hub;"
+    lines += " print(hub.fetch('timm/model', 'model.safetensors').read_text())"
     address = f"http://127.0.0.1:{server.server_port}"
     path = os.pathsep.join([str(ROOT), *sys.path])
     online = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address}
@@ -354,16 +355,16 @@ def test_a_download_from_the_endpoint_that_is_set(tmp_path):
 
 
 def test_weights_id(tmp_path):
-    assert models.weights_id(config("convnext_tiny")) == "convnext_tiny.fb_in22k"
-    assert models.weights_id(config("convnext_tiny", pretrained=False)) == "scratch"
-    assert models.weights_id(config("convnext_micro", pretrained=False)) == "scratch"
+    assert weights.weights_id(config("convnext_tiny")) == "convnext_tiny.fb_in22k"
+    assert weights.weights_id(config("convnext_tiny", pretrained=False)) == "scratch"
+    assert weights.weights_id(config("convnext_micro", pretrained=False)) == "scratch"
     file = tmp_path / "weights.pth"
     file.write_bytes(b"some")
-    first = models.weights_id(config("convnext_micro", pretrained=str(file)))
+    first = weights.weights_id(config("convnext_micro", pretrained=str(file)))
     assert first == "sha256:a6b46dd0d1ae5e86"
     file.write_bytes(b"other")
-    assert models.weights_id(config("convnext_micro", pretrained=str(file))) != first
+    assert weights.weights_id(config("convnext_micro", pretrained=str(file))) != first
     plain = OmegaConf.to_container(config("convnext_micro", pretrained=str(file)))
-    assert models.weights_id(plain) == models.weights_id(
+    assert weights.weights_id(plain) == weights.weights_id(
         config("convnext_tiny", pretrained=str(file))
     )

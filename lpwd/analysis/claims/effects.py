@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import LEAST_SEEDS, interval
@@ -46,7 +45,7 @@ def rho(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x[np.isfinite(y)], y[np.isfinite(y)]
     if len(y) < 2 or np.ptp(y) == 0 or np.ptp(x) == 0:
         return float("nan")
-    return float(spearmanr(x, y)[0])  # pyright: ignore[reportArgumentType]
+    return float(pd.Series(x).corr(pd.Series(y), method="spearman"))
 
 
 # -- notes ----------------------------------------------------------------------------------------
