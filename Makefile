@@ -5,7 +5,7 @@ SCALE ?=
 SEEDS ?= 0
 RUNS ?= 10
 export NO_ALBUMENTATIONS_UPDATE = 1
-REPRODUCE = $(BIN)/python scripts/reproduce.py
+REPRODUCE = $(BIN)/python -m lpwd.reproduce
 
 TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report controls draw all
 
@@ -80,9 +80,9 @@ test-launchers: .venv/slurm/ready .venv/ray/ready ## Run submitit and Ray, each 
 test-faults: setup ## Kills and bad input by the hundred, a soak of 1,000 runs: docs/reliability.md
 	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -m 'long or not long' -o junit_family=xunit1 \
 		--junitxml=.pytest_cache/faults.xml tests/test_faults_long.py tests/test_faults.py tests/test_bad_input.py
-	$(BIN)/python scripts/reliability.py .pytest_cache/faults.xml
+	$(BIN)/python -m scripts.reliability .pytest_cache/faults.xml
 bench: setup ## Measure what things cost on this machine: results/bench/, docs/performance.md
-	$(BIN)/python scripts/bench.py
+	$(BIN)/python -m scripts.bench
 lint: setup ## ruff and basedpyright
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check

@@ -1,6 +1,6 @@
 """Write docs/api.md from the docstrings of what users call.
 
-python scripts/api.py
+python -m scripts.api
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RESULTS = [
 
 HEAD = """# API
 
-Written from the docstrings by `python scripts/api.py`; a test keeps it so.
+Written from the docstrings by `python -m scripts.api`; a test keeps it so.
 
 ## The library
 

@@ -1,6 +1,6 @@
 """Put what the tests of faults measured into results/reliability/ and docs/reliability.md.
 
-    python scripts/reliability.py <report>    pytest's --junitxml of the long tests
+    python -m scripts.reliability <report>    pytest's --junitxml of the long tests
 
 `make test-faults` runs the tests and then this.
 """

@@ -135,7 +135,7 @@ def serve() -> None:
 
     torch.set_num_threads(1)
     lpwd.inputs.data.digits()
-    lpwd.inputs.data.loaders._albumentations()
+    lpwd.inputs.data.loaders.import_albumentations()
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:

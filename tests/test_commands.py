@@ -36,7 +36,7 @@ def train(*args: str, results: Path) -> subprocess.CompletedProcess[str]:
 
 
 def reproduce(*args: str, results: Path) -> subprocess.CompletedProcess[str]:
-    return command("scripts/reproduce.py", *args, results=results)
+    return command("-m", "lpwd.reproduce", *args, results=results)
 
 
 def rows(results: Path) -> pd.DataFrame:
@@ -177,7 +177,7 @@ def test_a_failing_run_is_told_and_the_sweep_goes_on(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_make_lets_the_sweep_end_by_itself(tmp_path: Path) -> None:
-    args = [sys.executable, "scripts/reproduce.py", "figure1", "--scale", "smoke"]
+    args = [sys.executable, "lpwd/reproduce.py", "figure1", "--scale", "smoke"]
     environment = {**os.environ, "LPWD_RESULTS": str(tmp_path)}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
     stopped = subprocess.Popen(args, cwd=REPOSITORY, env=environment, **cast(Any, pipes))

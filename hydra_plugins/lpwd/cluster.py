@@ -49,7 +49,7 @@ class ClusterLauncher(Launcher):
 # -- both -----------------------------------------------------------------------------------------
 
 
-def _returned(result: Callable[[], JobReturn]) -> JobReturn:
+def returned(result: Callable[[], JobReturn]) -> JobReturn:
     """A job's result; of one that was killed or lost, a failure like any other."""
     try:
         return result()
@@ -61,7 +61,7 @@ def _returned(result: Callable[[], JobReturn]) -> JobReturn:
         return lost
 
 
-def _progress(jobs: Any, config: DictConfig, total: int | None = None) -> Any:
+def progress(jobs: Any, config: DictConfig, total: int | None = None) -> Any:
     from tqdm import tqdm
 
     return tqdm(jobs, total=total, unit="run", desc=config.scale.name, mininterval=1)

@@ -1,4 +1,4 @@
-"""TODO hydra_plugins.lpwd.ray."""
+"""Ray: a task a run, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, setup_globals
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.lpwd.cluster import ClusterLauncher, _progress, _returned
+from hydra_plugins.lpwd.cluster import ClusterLauncher, progress, returned
 
 #: Variables that begin so reach Ray's workers, wherever they are.
 PASSED_ON = ("LPWD_", "HF_", "WANDB_", "NO_ALBUMENTATIONS_UPDATE")
@@ -49,7 +49,7 @@ class RayLauncher(ClusterLauncher):
             self._submit([*overrides, *device], number, remote)
             for number, overrides in enumerate(job_overrides, initial_job_idx)
         ]
-        return [_returned(lambda run=run: ray.get(run)) for run in _progress(runs, self.config)]
+        return [returned(lambda run=run: ray.get(run)) for run in progress(runs, self.config)]
 
     def _init(self) -> dict[str, Any]:
         """Ray's own options, and this process's environment for the workers."""

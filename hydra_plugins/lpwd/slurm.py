@@ -1,4 +1,4 @@
-"""TODO hydra_plugins.lpwd.slurm."""
+"""submitit: job arrays on Slurm, and its rehearsal on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, setup_globals
 from omegaconf import OmegaConf
 
-from hydra_plugins.lpwd.cluster import ClusterLauncher, _progress, _returned
+from hydra_plugins.lpwd.cluster import ClusterLauncher, progress, returned
 
 #: submitit_local: how often a run may be longer than its time.
 MAX_LOCAL_TIMEOUTS = 5
@@ -53,8 +53,8 @@ class SubmititSlurmLauncher(ClusterLauncher):
     def submit(self, executor: Any, job: LeavesCheckpoint, arguments: list[Any]) -> Any:
         jobs = executor.map_array(job, *zip(*arguments, strict=True))
         print(f"submitted to Slurm: {jobs[0].job_id} … {jobs[-1].job_id}", flush=True)
-        for submitted in _progress(jobs, self.config):
-            yield _returned(submitted.result)
+        for submitted in progress(jobs, self.config):
+            yield returned(submitted.result)
 
     def executor(self) -> Any:
         import submitit  # pyright: ignore[reportMissingImports]
@@ -89,12 +89,12 @@ class SubmititLocalLauncher(SubmititSlurmLauncher):
         from lpwd.sweep.workers import worker_slots
 
         def wait_for(of: tuple[Any, ...]) -> JobReturn:
-            return _returned(executor.submit(job, *of).result)
+            return returned(executor.submit(job, *of).result)
 
         pool = ThreadPoolExecutor(len(worker_slots(self.config.machine)))
         try:
             done = pool.map(wait_for, arguments)
-            yield from _progress(done, self.config, len(arguments))
+            yield from progress(done, self.config, len(arguments))
         finally:
             pool.shutdown(cancel_futures=True)  # after Ctrl-C no other job is started
 

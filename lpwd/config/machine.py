@@ -1,4 +1,4 @@
-"""TODO lpwd.config.machine."""
+"""The device, its precision, and what it is called."""
 
 from __future__ import annotations
 

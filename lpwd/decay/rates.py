@@ -5,7 +5,8 @@ Without torch, so that a config can be checked before torch is imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 #: method: (moment, default profile)
 METHODS: dict[str, tuple[str | None, str]] = {
@@ -30,3 +31,19 @@ NORMALIZE = ("none", "mean", "params")
 LAYERS = ("block", "module", "tensor")
 #: What may be left undecayed.
 EXCLUDE = ("norm", "bias")
+
+
+def normalized_rate(
+    rate: float, normalize: str, weights: Mapping[int, float], sizes: Sequence[tuple[int, int]]
+) -> float:
+    """What takes λ's place so that the mean of λ_i, over layers or over weights, is λ.
+
+    `weights`: λ_i/λ by layer · `sizes`: (layer, number of weights) of each decayed parameter that
+    trains.
+    """
+    if normalize == "none" or not sizes or rate == 0:
+        return rate
+    if normalize == "mean":
+        return rate * len(weights) / math.fsum(weights.values())
+    total = math.fsum(weights[layer] * count for layer, count in sizes)
+    return rate * sum(count for _, count in sizes) / total

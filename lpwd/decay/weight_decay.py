@@ -2,37 +2,27 @@
 
 Each method is two choices: *when* the weights are multiplied by 1 − ηλ_i (the moment), and how
 λ_i runs over the layers (the profile). Notation: θ weights, η learning rate, λ decay rate, U the
-optimizer's update, i the layer of n. `lpwd/reference.py` says the same, slowly and plainly.
+optimizer's update, i the layer of n. `reference.py` says the same, slowly and plainly.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lpwd.decay import attached
 from lpwd.decay.checks import check_choice, check_rate
-from lpwd.decay.exclude import excluded
 from lpwd.decay.groups import DecayedGroup
-from lpwd.decay.layers import Layers, layer_index, unwrap
+from lpwd.decay.index import index_parameters, sizes_of
+from lpwd.decay.layers import Layers, unwrap
 from lpwd.decay.rates import EXCLUDE, METHODS, NORMALIZE, PROFILES
 
 #: Whose own decay, `weight_decay` with `decoupled_weight_decay`, is Eq. 1 and costs no pass.
 OWN_WD = (torch.optim.Adam, torch.optim.AdamW)
-
-#: Their steps evaluate the loss themselves, or take gradients that λθ cannot join.
-CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
-
-#: What an optimizer's own decay is called in its parameter groups (``lambd``: ASGD's).
-OWN_DECAY = ("weight_decay", "lambd")
-
-
-_attached: WeakSet[WeightDecay] = WeakSet()
 
 
 class WeightDecay:
@@ -84,7 +74,7 @@ class WeightDecay:
         coupled: bool = True,
         exclude: Iterable[str] = (),
     ) -> None:
-        _check_order(optimizer, model)
+        attached.check_order(optimizer, model)
         check_choice("method", method, METHODS)
         self.moment, default_profile = METHODS[method]
         self.method = method
@@ -98,8 +88,8 @@ class WeightDecay:
         for kind in kinds:
             check_choice("exclude", kind, EXCLUDE)
         check_rate("rate", rate)
-        _check_unattached(optimizer)
-        if self.moment == "in the gradient" and isinstance(optimizer, CANNOT_COUPLE):
+        attached.check_unattached(optimizer)
+        if self.moment == "in the gradient" and isinstance(optimizer, attached.CANNOT_COUPLE):
             raise ValueError(
                 f"l2 cannot be coupled to {type(optimizer).__name__}; use method='wd', or Adam/SGD"
             )
@@ -116,7 +106,7 @@ class WeightDecay:
         self._due: float | Tensor | None = 1.0
         self._own_decay: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._index_parameters()
-        self._check_groups()
+        attached.check_no_own_decay(self.optimizer)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -124,7 +114,7 @@ class WeightDecay:
         if self.moment == "before the forward pass":
             on_forward: Any = torch.compiler.disable(self._on_forward)  # never part of a graph
             self._hooks.append(model.register_forward_pre_hook(on_forward, prepend=True))
-        _attached.add(self)
+        attached.DECAYS.add(self)
 
     # -- what the user may call -------------------------------------------------------------------
 
@@ -132,12 +122,12 @@ class WeightDecay:
     def rates(self) -> dict[str, float]:
         """``{parameter name: λ_i}`` of every trainable parameter; 0 for the excluded ones."""
         self._index_if_changed()
-        return {name: rate for name, p, rate in self._entries if p.requires_grad}
+        return {name: rate for name, p, rate in self._index.entries if p.requires_grad}
 
     @property
     def layer_count(self) -> int:
         """n, the number of layers."""
-        return self._layer_count
+        return self._index.layer_count
 
     @torch.no_grad()
     def before_forward(self) -> None:
@@ -163,7 +153,7 @@ class WeightDecay:
             hook.remove()
         self._hooks = []
         self._restore_own_decay()
-        _attached.discard(self)
+        attached.DECAYS.discard(self)
 
     # -- the moments ------------------------------------------------------------------------------
 
@@ -174,7 +164,7 @@ class WeightDecay:
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         self._restore_own_decay()  # if the last step raised
-        self._check_groups()
+        attached.check_no_own_decay(self.optimizer)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             self._on_gradient(first=True)
@@ -283,86 +273,30 @@ class WeightDecay:
     def _current(self) -> Iterable[tuple[dict[str, Any], DecayedGroup]]:
         """The optimizer's groups, each with what is decayed of it; empty ones left out."""
         self._index_if_changed()
-        for optimizer_group, group in zip(self.optimizer.param_groups, self._groups, strict=True):
+        for optimizer_group, group in zip(
+            self.optimizer.param_groups, self._index.groups, strict=True
+        ):
             if (trainable := group.trainable()).params:
                 yield optimizer_group, trainable
 
-    def _check_groups(self) -> None:
-        for group in self.optimizer.param_groups:
-            for key in OWN_DECAY:
-                if group.get(key):
-                    raise ValueError(
-                        f"{type(self.optimizer).__name__} already decays ({key}={group[key]:g});"
-                        f" set its {key} to 0 and leave the decay to WeightDecay"
-                    )
-
     def _index_if_changed(self) -> None:
-        if self._group_sizes != [len(group["params"]) for group in self.optimizer.param_groups]:
+        if self._index.sizes != sizes_of(self.optimizer):
             self._index_parameters()  # add_param_group() was called
 
     def _index_parameters(self) -> None:
-        """Give each of the optimizer's parameters its layer and its λ_i, and check them."""
-        module = unwrap(self.model)
-        names = {p: name for name, p in module.named_parameters()}
-        groups = [list(dict.fromkeys(group["params"])) for group in self.optimizer.param_groups]
-        params = [p for group in groups for p in group]
-        if lacking := [p for p in params if p not in names]:
-            raise ValueError(
-                f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"
-                f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains"
-            )
-        index = layer_index(module, self.layers)
-        left_out = excluded(module, self.exclude)
-        self._layer_count = max(index.values(), default=0)
-        self._group_sizes = [len(group["params"]) for group in self.optimizer.param_groups]
-        # The frozen ones are indexed too: they may be unfrozen later.
-        decayed = {p: index[names[p]] for p in params if names[p] not in left_out}
-        rate = self._normalized_rate({p: i for p, i in decayed.items() if p.requires_grad})
-        lambdas = {p: rate * self._weight(i) for p, i in decayed.items()}
-        self._entries = [(names[p], p, lambdas.get(p, 0.0)) for p in params]
-        self._groups: list[DecayedGroup] = []
-        for optimizer_group, group in zip(self.optimizer.param_groups, groups, strict=True):
-            # With λ = 0 nothing is touched at all: Baseline, bit for bit.
-            kept = [p for p in group if lambdas.get(p)]
-            whole = len(kept) == len(group)
-            rates, layers = [lambdas[p] for p in kept], [decayed[p] for p in kept]
-            group = DecayedGroup(kept, rates, layers, whole)
-            self._groups.append(group)
+        """Give each of the optimizer's parameters its layer and its λ_i, and check η and λ."""
+        self._index = index_parameters(
+            self.optimizer,
+            unwrap(self.model),
+            rate=0.0 if self.moment is None else self.rate,
+            profile=self.profile,
+            normalize=self.normalize,
+            layers=self.layers,
+            exclude=self.exclude,
+        )
+        for optimizer_group, group in zip(
+            self.optimizer.param_groups, self._index.groups, strict=True
+        ):
             check_rate("lr", float(optimizer_group["lr"]))
             if self.moment != "in the gradient":
                 group.fractions(float(self._eta(optimizer_group)), 1.0)
-
-    def _weight(self, layer: int) -> float:
-        return PROFILES[self.profile](layer, self._layer_count)
-
-    def _normalized_rate(self, layers: dict[Tensor, int]) -> float:
-        """What takes λ's place so that the mean of λ_i, over layers or over weights, is λ."""
-        if self.moment is None:
-            return 0.0
-        if self.normalize == "none" or not layers:
-            return self.rate
-        if self.normalize == "mean":
-            n = self._layer_count
-            return self.rate * n / math.fsum(self._weight(i) for i in range(1, n + 1))
-        total = math.fsum(self._weight(i) * p.numel() for p, i in layers.items())
-        return self.rate * sum(p.numel() for p in layers) / total
-
-
-def _check_unattached(optimizer: Optimizer) -> None:
-    params = {p for group in optimizer.param_groups for p in group["params"]}
-    for other in _attached:
-        if other.optimizer is optimizer:
-            raise ValueError("this optimizer has a WeightDecay already; call its remove() first")
-        theirs = (p for group in other.optimizer.param_groups for p in group["params"])
-        if other.moment == "before the forward pass" and not params.isdisjoint(theirs):
-            raise ValueError(
-                f"the {other.method} of another optimizer decays these parameters before each"
-                " forward pass; call its remove() first, or build the model anew"
-            )
-
-
-def _check_order(optimizer: Any, model: Any) -> None:
-    """The two that are easily swapped; wrappers of optimizers need not be torch's class."""
-    if not hasattr(optimizer, "register_step_pre_hook") or not isinstance(model, nn.Module):
-        kinds = type(optimizer).__name__, type(model).__name__
-        raise ValueError(f"optimizer, model: got {kinds[0]}, {kinds[1]}; pass them in this order")

@@ -1,4 +1,4 @@
-"""TODO lpwd.inputs.albumentations_loader."""
+"""Batches augmented image by image in worker processes, by any of albumentations' transforms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from lpwd.config.errors import ConfigError
-from lpwd.inputs.augment import Transform, _albumentations
+from lpwd.inputs.augment import Transform, import_albumentations
 from lpwd.inputs.images import Images
 from lpwd.inputs.loaders import Batch, Loader
 
@@ -73,7 +73,7 @@ class _Batches(TorchDataset):
 
     def __init__(self, images: Images, augment: Sequence[Transform]) -> None:
         self.images = images
-        self.compose = _albumentations().Compose([transform.build() for transform in augment])
+        self.compose = import_albumentations().Compose([transform.build() for transform in augment])
         sample = images.pixels[0]
         seen = self.compose(image=sample)["image"]
         if seen.dtype != sample.dtype or seen.shape != sample.shape:

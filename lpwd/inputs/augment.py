@@ -1,4 +1,4 @@
-"""TODO lpwd.inputs.augment."""
+"""`data.augment`: albumentations' transforms by their names, made where they are used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lpwd.config.errors import ConfigError
+from lpwd.config.errors import ConfigError, first_line
 
 PREFIX = "albumentations."
 
@@ -28,7 +28,7 @@ class Transform:
         Raises:
             ConfigError: albumentations has no such transform, or it refuses the arguments.
         """
-        albumentations = _albumentations()
+        albumentations = import_albumentations()
         cls = getattr(albumentations, self.name, None)
         bases = (albumentations.BasicTransform, albumentations.BaseCompose)
         if not (isinstance(cls, type) and issubclass(cls, bases)):
@@ -44,7 +44,7 @@ class Transform:
                 warnings.filterwarnings("error", message="Argument", category=UserWarning)
                 return cls(**nested)
         except Exception as error:  # each transform checks its arguments in its own way
-            fault = str(error).partition("\n")[0]
+            fault = first_line(error)
             raise ConfigError(f"data.augment: {PREFIX}{self.name}: {fault}") from None
 
 
@@ -73,7 +73,7 @@ def build_augment(augment: Iterable[Any]) -> list[Transform]:
     return transforms
 
 
-def _albumentations() -> Any:
+def import_albumentations() -> Any:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for news
     import albumentations
 

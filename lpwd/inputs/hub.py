@@ -10,6 +10,8 @@ from pathlib import Path
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 
+from lpwd.config.errors import first_line
+
 PATIENCE = 5.0  # seconds for the hub's first answer
 
 
@@ -34,7 +36,7 @@ def fetch(repo: str, filename: str, repo_type: str = "model") -> Path:
     try:
         return Path(hf_hub_download(repo, filename, repo_type=repo_type))
     except (HfHubHTTPError, OSError) as error:
-        raise HubError(f"{repo}/{filename}: {str(error).splitlines()[0]}") from None
+        raise HubError(f"{repo}/{filename}: {first_line(error)}") from None
 
 
 def _probe(endpoint: str) -> None:

@@ -1,4 +1,4 @@
-"""TODO lpwd.inputs.locate."""
+"""Where a data set is: parquet, pickles or class folders under the root, or the hub."""
 
 from __future__ import annotations
 

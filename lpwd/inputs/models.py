@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from lpwd.config.errors import ConfigError, is_out_of_memory
+from lpwd.config.errors import ConfigError, first_line, is_out_of_memory
 from lpwd.inputs.weights import check_arch, check_intact, weights_file
 
 
@@ -32,7 +32,7 @@ def create(model: DictConfig, classes: int) -> nn.Module:
     except Exception as error:  # timm's models do not check what they are given
         if is_out_of_memory(error):
             raise
-        fault = str(error).partition("\n")[0] or type(error).__name__
+        fault = first_line(error)
         raise ConfigError(
             f"model.kwargs do not fit {model.arch}: {fault}; configs/model/ has some that do"
         ) from None
@@ -61,7 +61,7 @@ def load_weights(net: nn.Module, file: Path) -> None:
     except Exception as error:  # readers of damaged or foreign files raise anything
         if is_out_of_memory(error):
             raise
-        fault = str(error).partition("\n")[0] or type(error).__name__
+        fault = first_line(error)
         raise ConfigError(f"{file} does not hold weights of this model ({fault})") from None
     heads = net.pretrained_cfg["classifier"]  # pyright: ignore
     heads = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))

@@ -1,4 +1,4 @@
-"""TODO lpwd.inputs.readers."""
+"""The three layouts of a data set, decoded: parquet, python pickles, class folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from lpwd.config.errors import ConfigError
+from lpwd.config.errors import ConfigError, first_line
 from lpwd.inputs.images import SIDE, Images
 from lpwd.inputs.sources import Source
 
@@ -40,7 +40,7 @@ def _read_parquet(source: Source, file: Path) -> Images:
         # Arrow's threads now and then abort the process as it ends (apache/arrow#34314).
         table = parquet.read([image, source.labels], use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise ConfigError(f"{file} is damaged ({_first_line(error)}); fetch it again") from None
+        raise ConfigError(f"{file} is damaged ({first_line(error)}); fetch it again") from None
     column = table[image].combine_chunks()
     blobs = column.field("bytes") if pa.types.is_struct(column.type) else column
     labels = table[source.labels]
@@ -64,7 +64,7 @@ def _read_pickle(source: Source, file: Path) -> Images:
         with file.open("rb") as stream:
             batch = _ArraysOnly(stream, encoding="latin1").load()
     except Exception as error:  # an unpickler may raise anything on damaged input
-        raise ConfigError(f"{file} is not {source.title} ({_first_line(error)})") from None
+        raise ConfigError(f"{file} is not {source.title} ({first_line(error)})") from None
     key = source.labels + "s"
     if not isinstance(batch, dict):
         raise ConfigError(f"{file} holds a {type(batch).__name__}, not {source.title}'s dict")
@@ -147,14 +147,10 @@ def _decode(source: Source, blobs: Iterable[tuple[str, bytes]], count: int) -> n
         try:
             image = Image.open(io.BytesIO(blob)).convert("RGB")
         except Exception as error:  # a decoder may raise anything on damaged input
-            raise ConfigError(f"{where}: damaged ({_first_line(error)}); fetch it again") from None
+            raise ConfigError(f"{where}: damaged ({first_line(error)}); fetch it again") from None
         if image.size != (source.side, source.side):
             raise ConfigError(
                 f"{where}: {image.width}×{image.height} pixels, not {source.side}×{source.side}"
             )
         pixels[i] = np.asarray(image.reduce(source.side // SIDE))
     return pixels
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

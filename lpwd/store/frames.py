@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lpwd.config.errors import is_out_of_memory
+from lpwd.config.errors import first_line, is_out_of_memory
 from lpwd.store.files import set_aside, write_whole
 from lpwd.store.identity import Settings, setting_id
 from lpwd.store.run_file import Record
@@ -170,7 +170,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     except ValueError as error:  # what pandas makes of an empty, binary or torn file
         if is_out_of_memory(error):
             raise
-        set_aside(path, f"cannot be read ({str(error).splitlines()[0]})")
+        set_aside(path, f"cannot be read ({first_line(error)})")
         return of_records([]).runs
     if list(text.columns) != [*RUN_COLUMNS, "check"]:
         set_aside(path, "has other columns than this version writes")
@@ -211,5 +211,5 @@ def read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     except Exception as error:  # pyarrow has no one error for a damaged file
         if is_out_of_memory(error):
             raise
-        set_aside(path, f"cannot be read ({str(error).splitlines()[0]})")
+        set_aside(path, f"cannot be read ({first_line(error)})")
         return nothing

@@ -1,4 +1,4 @@
-"""TODO lpwd.sweep.cost."""
+"""Hours and disk that runs take, from stored ones or from a few steps measured here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO lpwd.training.build."""
+"""Everything that a run needs before its first step."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from lpwd.config.errors import CannotWrite, is_out_of_memory
+from lpwd.config.errors import CannotWrite, first_line, is_out_of_memory
 from lpwd.store.files import set_aside, write_whole
 
 
@@ -66,7 +66,7 @@ class Checkpoint:
         except Exception as error:  # of a foreign file, or another version's, anything may be wrong
             if is_out_of_memory(error):
                 raise
-            fault = str(error).partition("\n")[0] or type(error).__name__
+            fault = first_line(error)
             set_aside(self.path, f"does not fit this run ({fault}), which starts anew")
             return False
         return True

@@ -1,4 +1,4 @@
-"""TODO lpwd.training.loop."""
+"""The trainer: epochs of steps, each epoch evaluated and recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO lpwd.training.record."""
+"""What is recorded of a run: its epochs, its summary, what it was made with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO lpwd.training.stopping."""
+"""Ctrl-C and SIGTERM: the run leaves a checkpoint and ends."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from lpwd.config.errors import ConfigError
+from lpwd.config.errors import ConfigError, first_line
 from lpwd.decay.layers import layer_index
 from lpwd.decay.weight_decay import WeightDecay
 from lpwd.store import frames, identity, summary
@@ -108,12 +108,12 @@ def _init(training: Mirrored, store: Store, run: str) -> Any:
             _reach(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai")
             return wandb.init(mode="online", resume="allow", **options)
     except Exception as error:  # wandb has many, and none is worth a run
-        _say(f"{_line(error)}; run {run} is mirrored offline, for `wandb sync`")
+        _say(f"{first_line(error)}; run {run} is mirrored offline, for `wandb sync`")
         wandb.teardown()  # or it would hold on to the run's name
     try:
         return wandb.init(mode="offline", **options)
     except Exception as error:
-        _say(f"{_line(error)}; run {run} is not mirrored")
+        _say(f"{first_line(error)}; run {run} is not mirrored")
         return None
 
 
@@ -145,7 +145,7 @@ class _Guarded:
         try:
             action(self.run)
         except Exception as error:
-            _say(f"{_line(error)}; run {self.run.id} is mirrored no further")
+            _say(f"{first_line(error)}; run {self.run.id} is mirrored no further")
             self.run = None
 
     def keep_apart(self, *names: str) -> None:
@@ -179,10 +179,6 @@ def _reach(url: str) -> None:
         return  # an answer like any other
     except (OSError, ValueError) as error:
         raise OSError(f"{url} cannot be reached ({getattr(error, 'reason', error)})") from None
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _say(text: str) -> None:

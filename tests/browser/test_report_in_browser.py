@@ -12,10 +12,10 @@ import pytest
 import simulated
 
 from lpwd import report
-from lpwd.analysis import claims
+from lpwd.analysis import cells, claims, figures
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import scale_config
-from lpwd.draw import figures, tables, words
-from lpwd.store.frames import Results
+from lpwd.draw import words
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is lacking: make setup")
 from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
@@ -34,13 +34,13 @@ def diverges(run: dict[str, Any]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def results() -> Results:
+def results() -> MainGrid:
     """A whole grid; the chosen rates, and only they, have fresh seeds."""
 
     def keep(run: dict[str, Any]) -> bool:
         return run["seed"] == 0 or (run["lr_factor"] == 1 and run["rate_factor"] != 50)
 
-    return simulated.make(
+    return simulated.main(
         MINI,
         seeds=3,
         top1=lambda run: simulated.top1_of(run) - run["seed"] % 2,
@@ -50,9 +50,9 @@ def results() -> Results:
 
 
 @pytest.fixture(scope="module")
-def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(results: MainGrid, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(report.page(results, results, MINI))
+    path.write_text(report.page(results))
     return path
 
 
@@ -117,8 +117,7 @@ def test_it_opens_without_an_error_and_without_a_network(
 ) -> None:
     if not whole:
         page = tmp_path / "bare.html"
-        empty = simulated.make(MINI, keep=lambda run: False)
-        page.write_text(report.page(empty, empty, MINI))
+        page.write_text(report.page(simulated.main(MINI, keep=lambda run: False)))
     browser.get_log("browser"), browser.get_log("performance")  # what came before
     load(browser, page, size)
     assert browser.get_log("browser") == []
@@ -127,7 +126,7 @@ def test_it_opens_without_an_error_and_without_a_network(
     addresses = [request["request"]["url"] for request in sent]
     assert addresses[0] == page.as_uri()
     assert all(address.startswith(("blob:", "data:")) for address in addresses[1:])
-    for target in figures.DRAWINGS:
+    for target in figures.FIGURES:
         assert one(browser, f"#{target}-chart svg").size["width"] > 100
 
 
@@ -149,8 +148,10 @@ def test_on_a_phone_panels_stand_below_each_other(browser: Any, page: Path) -> N
 # -- what opens ------------------------------------------------------------------------------------
 
 
-def test_the_whole_of_a_cell_opens_by_mouse_and_by_keyboard(desktop: Any, results: Results) -> None:
-    c = next(tables.data("table1", results, MINI).itertuples(index=False))
+def test_the_whole_of_a_cell_opens_by_mouse_and_by_keyboard(
+    desktop: Any, results: MainGrid
+) -> None:
+    c = next(cells.table1(results).itertuples(index=False))
     button = desktop.find_elements(By.CSS_SELECTOR, "#table1 td button")[0]
     assert button.text == words.plus_minus(c.mean, c.std)
     behind = one(desktop, f"#{button.get_attribute('popovertarget')}")
@@ -235,15 +236,15 @@ def test_a_click_on_a_cell_shows_its_curves(desktop: Any, target: str) -> None:
     wait(desktop, lambda b: all("λ: 0.0092" in label for label in marks(b, target)))
 
 
-def test_a_point_tells_all_its_runs(desktop: Any, results: Results) -> None:
-    curves = figures.data("figure3", results, MINI)["figure3a"]
+def test_a_point_tells_all_its_runs(desktop: Any, results: MainGrid) -> None:
+    curves = figures.data("figure3", results)["figure3a"]
     best = curves.loc[curves["seed"] == 3, "hash"].iloc[0]
     told = [label for label in marks(desktop, "figure3") if best in label]
     assert len(told) == 101
     assert all(best.replace("-3-", f"-{seed}-") in told[0] for seed in (1, 2))
 
 
-def test_a_cell_tells_its_run_when_hovered(desktop: Any, results: Results) -> None:
+def test_a_cell_tells_its_run_when_hovered(desktop: Any, results: MainGrid) -> None:
     label = '[aria-label*="λ: 0.0184; η: 0.0005"]'
     cell = desktop.find_elements(By.CSS_SELECTOR, f"#figure4-chart .mark-rect {label}")[0]
     webdriver.ActionChains(desktop).move_to_element(show(desktop, cell)).perform()
@@ -260,7 +261,7 @@ def count(browser: Any) -> int:
     return int(found[1].replace(",", ""))
 
 
-def test_all_runs_are_filtered_by_text_and_by_lists(desktop: Any, results: Results) -> None:
+def test_all_runs_are_filtered_by_text_and_by_lists(desktop: Any, results: MainGrid) -> None:
     runs = results.runs
     assert count(desktop) == len(runs)
     field = show(desktop, one(desktop, "#runs .dt-search input"))
@@ -278,7 +279,7 @@ def test_all_runs_are_filtered_by_text_and_by_lists(desktop: Any, results: Resul
     wait(desktop, lambda b: count(b) == runs["method"].isin(["l2", "pwd"]).sum())
 
 
-def test_a_heading_sorts(desktop: Any, results: Results) -> None:
+def test_a_heading_sorts(desktop: Any, results: MainGrid) -> None:
     titles = desktop.find_elements(By.CSS_SELECTOR, "#runs .dt-scroll-head th")
     (best,) = [title for title in titles if "paper's protocol" in title.text]
     sort = show(desktop, best.find_element(By.CSS_SELECTOR, '[aria-label="Sort"]'))

@@ -21,7 +21,7 @@ from timm.layers import resize_rel_pos_bias_table
 
 import lpwd
 from lpwd.config.errors import ConfigError
-from lpwd.inputs import data, models
+from lpwd.inputs import data, models, weights
 from lpwd.inputs.loaders import device_batches
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,14 +12,15 @@ import pandas as pd
 import pytest
 import simulated
 import vl_convert
-from omegaconf import DictConfig
 
 from lpwd import report
-from lpwd.analysis import claims, controls, paper, protocols
+from lpwd.analysis import cells, claims, controls, figures, paper
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import scale_config
-from lpwd.draw import figures, tables, words
+from lpwd.draw import words
+from lpwd.draw.figures.common import STYLE
 from lpwd.draw.words import LOOKS
-from lpwd.report import charts, verdicts
+from lpwd.report import specs, verdicts
 from lpwd.store import identity
 from lpwd.store.frames import Results
 
@@ -73,23 +74,19 @@ class Page(HTMLParser):
         return spec
 
 
-def page_of(results: Results, scale: DictConfig) -> Page:
-    return Page(report.page(results, results, scale))
+@pytest.fixture(scope="module")
+def mini() -> MainGrid:
+    return simulated.main(MINI, seeds=3, top1=lambda run: simulated.top1_of(run) - run["seed"] % 2)
 
 
 @pytest.fixture(scope="module")
-def mini() -> Results:
-    return simulated.make(MINI, seeds=3, top1=lambda run: simulated.top1_of(run) - run["seed"] % 2)
-
-
-@pytest.fixture(scope="module")
-def page(mini: Results) -> Page:
-    return page_of(mini, MINI)
+def page(mini: MainGrid) -> Page:
+    return Page(report.page(mini))
 
 
 @pytest.fixture(scope="module")
 def bare() -> Page:
-    return page_of(simulated.make(SMOKE, keep=lambda run: False), SMOKE)
+    return Page(report.page(simulated.main(SMOKE, keep=lambda run: False)))
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +96,8 @@ def partial() -> Page:
     def diverges(run: dict[str, Any]) -> bool:
         return run["method"] == "wd" and run["rate_factor"] == 50
 
-    results = simulated.make(SMOKE, diverges=diverges, keep=lambda run: run["optimizer"] == "adam")
-    return page_of(results, SMOKE)
+    adam = simulated.main(SMOKE, diverges=diverges, keep=lambda run: run["optimizer"] == "adam")
+    return Page(report.page(adam))
 
 
 @pytest.fixture(params=["page", "bare", "partial"])
@@ -147,22 +144,14 @@ def test_it_can_be_read_by_all(any_page: Page) -> None:
         assert badge["text"].split(maxsplit=1)[1].strip() in verdicts.SIGNS
 
 
-def test_it_is_identical_when_rebuilt(mini: Results, page: Page) -> None:
-    assert report.page(mini, mini, MINI) == page.html
-    for target in figures.DRAWINGS:
+def test_it_is_identical_when_rebuilt(mini: MainGrid, page: Page) -> None:
+    assert report.page(MainGrid(mini.every, MINI)) == page.html
+    for target in figures.FIGURES:
         assert not re.search(r'"(view|param)_\d+', json.dumps(page.spec(target)))
 
 
-def test_draw_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LPWD_RESULTS", str(tmp_path))
-    empty = simulated.make(SMOKE, keep=lambda run: False)
-    (path,) = report.draw("report", empty, SMOKE, tmp_path)
-    assert path == tmp_path / "report.html"
-    assert "<h1>" in path.read_text()
-
-
 def test_json_cannot_end_its_script() -> None:
-    text = charts.script_json({"a": "</script><b>"})
+    text = specs.script_json({"a": "</script><b>"})
     assert "<" not in text
     assert json.loads(text) == {"a": "</script><b>"}
 
@@ -172,12 +161,12 @@ def test_json_cannot_end_its_script() -> None:
 
 def test_every_claim_has_its_plain_words_and_a_drawing_to_look_at() -> None:
     assert set(verdicts.PLAIN) == {claim.text for claim in claims.CLAIMS}
-    drawings = {*tables.DRAWINGS, *figures.DRAWINGS}
+    drawings = {"table1", "table3", *figures.FIGURES}
     assert {plain.target for plain in verdicts.PLAIN.values()} <= drawings
 
 
-def test_verdicts_are_those_of_the_claims(mini: Results, page: Page) -> None:
-    frame = claims.data(mini, MINI)
+def test_verdicts_are_those_of_the_claims(mini: MainGrid, page: Page) -> None:
+    frame = claims.data(mini)
     badges = [e for e in page.find("span", "claims") if "badge" in e.get("class", "")]
     shown = [badge["text"].split(maxsplit=1)[1].strip() for badge in badges]
     assert sorted(shown) == sorted(frame["verdict"])
@@ -211,19 +200,19 @@ def buttons(page: Page, target: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("target", ["table1", "table3"])
 def test_cells_are_those_of_the_table_with_what_stands_behind(
-    target: str, mini: Results, page: Page
+    target: str, mini: MainGrid, page: Page
 ) -> None:
-    frame = tables.data(target, mini, MINI)
-    cells = buttons(page, target)
-    assert len(cells) == len(frame)
-    for button, c in zip(cells, frame.itertuples(index=False), strict=True):
+    frame = {"table1": cells.table1, "table3": cells.table3}[target](mini)
+    found = buttons(page, target)
+    assert len(found) == len(frame)
+    for button, c in zip(found, frame.itertuples(index=False), strict=True):
         assert button["text"] == words.plus_minus(c.mean, c.std)
         (behind,) = page.find("div", id=button["popovertarget"])
         assert f"run {c.hash}" in behind["text"]
         assert f"{c.heldout:.2f} at" in behind["text"]
         assert "seed 1: " in behind["text"]
         column = paper.Column(c.data, c.model, c.optimizer)
-        runs = protocols.grid(mini, **column._asdict(), method=c.method)
+        runs = mini.cell(column, c.method).first
         values = [e["text"] for e in page.find("td", button["popovertarget"])]
         assert sorted(values) == sorted(f"{value:.2f}" for value in runs["best_mean"])
         (chosen,) = page.find("td", button["popovertarget"], class_="chosen")
@@ -249,7 +238,7 @@ def test_table3_names_its_methods(page: Page) -> None:
     assert rows(page, "table3") == ["WD", "RWD", "PWD", "LPWD"]
 
 
-def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: Results) -> None:
+def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: MainGrid) -> None:
     beside = mini.runs[mini.runs["method"] == "wd"].assign(profile="linear")
     epochs = mini.epochs[mini.epochs["hash"].isin(beside["hash"])]
     beside, epochs = (frame.assign(hash="linear-" + frame["hash"]) for frame in (beside, epochs))
@@ -260,7 +249,8 @@ def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: Results) -> Non
         pd.concat([mini.epochs, epochs]),
         mini.zero_shot,
     )
-    page = Page(report.page(mini, every, MINI))
+    main = Results(mini.runs, mini.epochs, mini.zero_shot)
+    page = Page(report.page(MainGrid(main, MINI, every)))
     names = rows(page, "controls")
     assert names == [part.question for part in controls.PARTS]
     texts = [e["text"] for e in page.find("td", "controls")]
@@ -273,7 +263,7 @@ def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: Results) -> Non
 
 
 def test_gaps_are_told_with_the_command_that_fills_them(bare: Page, partial: Page) -> None:
-    for target in (*figures.DRAWINGS, "table1", "table3", "controls"):
+    for target in (*figures.FIGURES, "table1", "table3", "controls"):
         (section,) = bare.find("section", id=target)
         assert f"make {target} SCALE=smoke" in section["text"]
     (claimed,) = bare.find("section", id="claims")
@@ -289,7 +279,7 @@ def test_gaps_are_told_with_the_command_that_fills_them(bare: Page, partial: Pag
 def test_diverged_runs_are_told(partial: Page) -> None:
     assert partial.find("td", class_="diverged")
     svg = vl_convert.vegalite_to_svg(partial.spec("figure4"))
-    assert f">{charts.DIVERGED}<" in svg
+    assert f">{specs.DIVERGED}<" in svg
     cells = re.findall(r'<path aria-label="[^"]*[:] div\.[^>]*>', svg)
     fills = {fill for cell in cells for fill in re.findall(r'fill="([^"]+)"', cell)}
     assert fills == {"#eeeeee"}
@@ -300,7 +290,7 @@ def test_diverged_runs_are_told(partial: Page) -> None:
 # -- figures ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", figures.DRAWINGS)
+@pytest.mark.parametrize("target", figures.FIGURES)
 def test_charts_are_drawn_from_the_figures_numbers(target: str, page: Page) -> None:
     svg = vl_convert.vegalite_to_svg(page.spec(target))
     assert svg.count('class="mark-symbol') + svg.count('class="mark-rect') > 0
@@ -308,20 +298,20 @@ def test_charts_are_drawn_from_the_figures_numbers(target: str, page: Page) -> N
 
 
 def test_charts_without_runs_are_drawn_too(bare: Page) -> None:
-    for target in figures.DRAWINGS:
+    for target in figures.FIGURES:
         assert "<svg" in vl_convert.vegalite_to_svg(bare.spec(target))
 
 
-def test_a_heatmap_holds_every_cell_of_figure4(mini: Results, page: Page) -> None:
+def test_a_heatmap_holds_every_cell_of_figure4(mini: MainGrid, page: Page) -> None:
     rows = [row for rows in page.spec("figure4")["datasets"].values() for row in rows]
-    runs = figures.data("figure4", mini, MINI)["figure4"]
+    runs = figures.data("figure4", mini)["figure4"]
     shown = {row["hash"]: row["value"] for row in rows if row.get("text") is not None}
     assert {name: shown[name] for name in runs["hash"]} == dict(
         zip(runs["hash"], runs["best_mean"], strict=True)
     )
 
 
-def test_curves_are_of_fresh_seeds_where_there_are_some(mini: Results, page: Page) -> None:
+def test_curves_are_of_fresh_seeds_where_there_are_some(mini: MainGrid, page: Page) -> None:
     curves = pd.DataFrame(page.spec("figure1")["datasets"]["curves"])
     assert set(curves["seed"]) == {1, 2, 3}
     one = curves[curves["hash"] == curves["hash"].iloc[0]].iloc[0]
@@ -330,14 +320,14 @@ def test_curves_are_of_fresh_seeds_where_there_are_some(mini: Results, page: Pag
 
 
 def test_methods_look_as_in_the_papers_style() -> None:
-    cycle = re.search(r"prop_cycle: (.+)", figures.STYLE.read_text())
+    cycle = re.search(r"prop_cycle: (.+)", STYLE.read_text())
     assert cycle
     colours = {f"#{name}" for name in re.findall(r'"(\w{6})"', cycle[1])}
-    assert list(charts.METHODS) == list(paper.METHODS.values())
-    assert len({look[0] for look in charts.METHODS.values()}) == len(charts.METHODS)
-    assert {look[0] for look in charts.METHODS.values()} | set(charts.SERIES) <= colours
+    assert list(specs.METHOD_LOOKS) == list(paper.METHOD_NAMES.values())
+    assert len({look[0] for look in specs.METHOD_LOOKS.values()}) == len(specs.METHOD_LOOKS)
+    assert {look[0] for look in specs.METHOD_LOOKS.values()} | set(specs.SERIES) <= colours
     for method, look in LOOKS.items():
-        assert charts.METHODS[paper.METHODS[method]][0] == look["color"]
+        assert specs.METHOD_LOOKS[paper.METHOD_NAMES[method]][0] == look["color"]
 
 
 # -- all runs --------------------------------------------------------------------------------------
@@ -370,10 +360,10 @@ def test_badges_have_the_contrast_that_eyes_need() -> None:
         assert (high + 0.05) / (low + 0.05) >= 7
 
 
-def test_all_runs_are_listed_also_those_beside_the_tables(mini: Results) -> None:
+def test_all_runs_are_listed_also_those_beside_the_tables(mini: MainGrid) -> None:
     extra = mini.runs.iloc[[0]].assign(hash="besides", normalize="mean")
-    every = mini._replace(runs=pd.concat([mini.runs, extra]))
-    html = report.stored.table(every, mini).html
+    every = mini.every._replace(runs=pd.concat([mini.runs, extra]))
+    html = report.stored.table(MainGrid(mini.every, MINI, every)).html
     (data,) = re.findall(r'"data_json": ("(?:[^"\\]|\\.)*")', html)
     rows = json.loads(json.loads(data))
     assert sorted(row[-1] for row in rows) == sorted(every.runs["hash"])

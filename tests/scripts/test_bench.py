@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-import bench
-import reliability
+sys.path.insert(0, str(REPOSITORY))
+from scripts import reliability
+from scripts.bench import __main__ as bench
+from scripts.bench.measure import Row, side_by_side
 
 ROWS = [
-    bench.Row("a", "x", "y", 1.0, "≤ 1.05", 0.9, 1.1),
-    bench.Row("b", "x", "y", 1.2, "≥ 1.3"),
-    bench.Row("c", "x", "y", 3.0, ""),
+    Row("a", "x", "y", 1.0, "≤ 1.05", 0.9, 1.1),
+    Row("b", "x", "y", 1.2, "≥ 1.3"),
+    Row("c", "x", "y", 3.0, ""),
 ]
 
 
@@ -29,10 +30,10 @@ def test_a_target_is_met_or_not() -> None:
 
 
 def test_one_is_as_fast_as_itself() -> None:
-    row = bench.side_by_side("w", "c", "a", "", lambda: sum(range(9999)), lambda: None, turns=5)
+    row = side_by_side("w", "c", "a", "", lambda: sum(range(9999)), lambda: None, turns=5)
     assert row.ratio == pytest.approx(row.ours / row.theirs)
     assert row.ratio > 1
-    assert bench.side_by_side("w", "c", "a", "", int, int, turns=5, speed=True).ratio > 0
+    assert side_by_side("w", "c", "a", "", int, int, turns=5, speed=True).ratio > 0
 
 
 def test_page_and_files_hold_every_row(
@@ -55,7 +56,7 @@ def test_page_and_files_hold_every_row(
 
 
 def test_the_command() -> None:
-    command = [sys.executable, "scripts/bench.py"]
+    command = [sys.executable, "-m", "scripts.bench"]
     done = subprocess.run([*command, "start"], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| starting a run | seconds, " in done.stdout

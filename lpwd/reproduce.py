@@ -1,8 +1,8 @@
 """The one command behind the Makefile: train what a target needs and is not stored, then draw it.
 
-python scripts/reproduce.py table1 --scale smoke
-python scripts/reproduce.py all --scale mini --seeds 5
-python scripts/reproduce.py plan --scale paper
+python -m lpwd.reproduce table1 --scale smoke
+python -m lpwd.reproduce all --scale mini --seeds 5
+python -m lpwd.reproduce plan --scale paper
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from lpwd import report
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config import compose
 from lpwd.config.errors import ConfigError, one_line_errors
@@ -60,8 +57,8 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
         return 0
     if target == "clean-results":
         return clean(scale)
-    every = (*DRAWINGS, "controls", *told(scale))
-    sets = {"all": (*DRAWINGS, *told(scale)), "draw": every, "demo": ("table1", "figure1")}
+    every = (*DRAWINGS, "controls", *pages_of(scale))
+    sets = {"all": (*DRAWINGS, *pages_of(scale)), "draw": every, "demo": ("table1", "figure1")}
     targets = sets.get(target, (target,))
     check_writable(results_dir(scale))
     failed = 0 if target == "draw" else train(targets, scale, seeds)
@@ -71,8 +68,8 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     return failed
 
 
-def told(scale: str) -> tuple[str, ...]:
-    """The pages that tell of a scale: those of the repository, of its own results."""
+def pages_of(scale: str) -> tuple[str, ...]:
+    """The repository's pages, where they describe this scale and its committed results."""
     own = scale == readme.SCALE and results_dir(scale) == ROOT / "results" / scale
     return ("pages",) if own else ()
 
@@ -99,6 +96,8 @@ def stored_runs(target: str, scale: str, seeds: int) -> int:
 
 def draw(targets: Sequence[str], scale: str) -> MainGrid:
     """Write each target's files from what is stored, gaps included; returns what was drawn."""
+    from lpwd import report  # altair and its kin take a second to import
+
     main = MainGrid.load(scale)
     for target in targets:
         files = report.files(main) if target == "report" else drawings.files(target, main)
@@ -140,8 +139,8 @@ def show_recheck(scale: str, count: int, run: str) -> int:
     """Train stored runs again and tell what differs; 1 where anything does."""
     frame = recheck.again(scale, count, run)
     for row in frame.itertuples():
-        told = f"differs in {row.differs}" if row.differs else "the same to the bit"
-        print(f"{row.hash} {told}" + (f" (stored with {row.made_with})" if row.made_with else ""))
+        found = f"differs in {row.differs}" if row.differs else "the same to the bit"
+        print(f"{row.hash} {found}" + (f" (stored with {row.made_with})" if row.made_with else ""))
     differing = int((frame["differs"] != "").sum())
     print(f"{len(frame)} runs trained again, {differing} differ")
     return int(differing > 0)
@@ -149,6 +148,8 @@ def show_recheck(scale: str, count: int, run: str) -> int:
 
 def default_scale(target: str) -> str:
     """`paper` where there is a GPU; elsewhere the user is asked, and before anything is dropped."""
+    import torch
+
     if torch.cuda.is_available() and target not in ("forget", "clean-results"):
         return "paper"
     raise ConfigError(

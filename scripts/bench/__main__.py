@@ -1,0 +1,123 @@
+"""Measure what lpwd costs, each time against what does without it, side by side in one process.
+
+    python -m scripts.bench              all of it; writes results/bench/ and docs/performance.md
+    python -m scripts.bench step loader  some of it; prints only
+
+A value is a ratio of seconds, ours ÷ theirs, the two measured in turns: the median over the turns
+with its quartiles, after a warm-up. Absolute seconds are this machine's. Run it while nothing else
+runs: the ratios are sound on a busy machine, the sweeps' are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from lpwd.config import machine
+from lpwd.config.paths import ROOT
+from lpwd.draw.readme import filled
+from lpwd.store.files import write_whole
+from scripts.bench.epochs import bench_epoch, bench_loader, bench_r_op, bench_shares
+from scripts.bench.measure import DEVICE, FOLDER
+from scripts.bench.steps import bench_memory, bench_step, bench_training, peak
+from scripts.bench.sweeps import bench_start, bench_store, bench_sweep
+
+PAGE = ROOT / "docs" / "performance.md"
+
+
+# -- what is written ------------------------------------------------------------------------------
+
+BENCHES = {
+    "step": bench_step,
+    "training": bench_training,
+    "epoch": bench_epoch,
+    "shares": bench_shares,
+    "loader": bench_loader,
+    "r_op": bench_r_op,
+    "start": bench_start,
+    "sweep": bench_sweep,
+    "store": bench_store,
+    "memory": bench_memory,
+}
+
+
+def table(frame: pd.DataFrame) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| Work | Case | Against | Measured | Quartiles | Must reach | Met |",
+        "|---|---|---|---:|---:|---:|:-:|",
+    ]
+    for row in cast(Any, frame.itertuples(index=False)):
+        spread = "" if np.isnan(row.low) else f"{row.low:.3g} … {row.high:.3g}"
+        met = {True: "✓", False: "**no**"}.get(row.met, "")
+        cells = (row.work, row.case, row.against, f"{row.ratio:.3g}", spread, row.must, met)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw(frame: pd.DataFrame) -> Any:
+    """Every ratio beside its target."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    from lpwd.draw.figures import STYLE
+
+    shown = frame[frame["must"] != ""][::-1].reset_index(drop=True)
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=(7, 0.24 * len(shown) + 0.8), layout="constrained")
+        axes = figure.subplots()
+        colors = ["C0" if met else "C1" for met in shown["met"]]
+        axes.barh(range(len(shown)), shown["ratio"], color=colors, height=0.6)
+        bounds = [float(must[1:]) for must in shown["must"]]
+        axes.scatter(bounds, range(len(shown)), marker="|", s=120, color="black", zorder=3)
+        labels = [f"{r.work}: {r.case}\nagainst {r.against}" for r in shown.itertuples()]
+        axes.set_yticks(range(len(shown)), labels, fontsize=5)
+        axes.set_xscale("log")
+        axes.set_xlabel("measured (bar) and what it must reach (line); orange: not met")
+    return figure
+
+
+def write(frame: pd.DataFrame) -> None:
+    """results/bench/bench.csv and .png, and the table in docs/performance.md."""
+    write_whole(FOLDER / "bench.csv", frame.to_csv(index=False, float_format="%.4g").encode())
+    from io import BytesIO
+
+    buffer = BytesIO()
+    draw(frame).savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    write_whole(FOLDER / "bench.png", buffer.getvalue())
+    write_whole(
+        PAGE, filled(PAGE, "bench", f"Measured on {machine.machine(DEVICE)}.\n\n{table(frame)}")
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("benches", nargs="*", help=", ".join(BENCHES))
+    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.peak:
+        print(peak(args.peak[0], int(args.peak[1])))
+        return
+    if unknown := set(args.benches) - set(BENCHES):
+        sys.exit(f"error: no bench is called {unknown.pop()}; there are {', '.join(BENCHES)}")
+    rows = []
+    for name in tqdm(args.benches or BENCHES, unit="bench"):
+        for row in BENCHES[name]():
+            rows.append(row)
+            tqdm.write(f"{row.work}, {row.case} against {row.against}: {row.ratio:.3g} {row.must}")
+    frame = pd.DataFrame(rows).assign(met=[row.met for row in rows], device=machine.machine(DEVICE))
+    if args.benches:  # a part is for looking at, not for keeping
+        print(table(frame))
+    else:
+        write(frame)
+
+
+if __name__ == "__main__":
+    main()
