@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -29,14 +29,6 @@ from lpwd.inputs.check import check_inputs
 from lpwd.store import identity
 from lpwd.store.lock import RunLock
 from lpwd.store.store import Store
-from lpwd.training import wandb_log
-
-if TYPE_CHECKING:
-    pass
-from lpwd.training.loop import train
-from lpwd.training.record import finish
-
-# -- the command ----------------------------------------------------------------------------------
 
 OUT_OF_MEMORY = (
     "out of memory: train fewer runs at once (machine.runs, machine.runs_per_gpu), or a smaller"
@@ -45,24 +37,24 @@ OUT_OF_MEMORY = (
 
 
 def run_once(cfg: DictConfig) -> str:
-    """Train the run that `cfg` describes unless it is stored or in training; say which it was."""
+    """Train the run that `cfg` describes unless it is stored or in training; what became of it.
+
+    The first word of what is returned is the run's hash.
+    """
     config = checked(plain(cfg))
     check_inputs(config)
-    cfg = OmegaConf.create(config)
-    wandb_log.check(cfg)
     settings = identity.settings(config)
-    run, store = identity.run_id(settings), Store(cfg.scale.name)
+    run, store = identity.run_id(settings), Store(config["scale"]["name"])
     if store.has(run):
         known = store.collect().runs.query("hash == @run").iloc[0].to_dict()
         return f"{describe(run, known)}; stored already, another seed= trains anew"
-    with RunLock(store.work(run)) as claim:
-        if not claim.mine:
-            return f"{run} is in training elsewhere ({claim.holder})"
+    with RunLock(store.work(run)) as lock:
+        if not lock.mine:
+            return f"{run} is in training elsewhere ({lock.holder})"
         if store.has(run):
             return f"{run} was stored meanwhile"
         try:
-            training = train(cfg, store, run)
-            store.save(finish(training, run, settings))
+            _train(OmegaConf.create(config), store, run, settings)
         except ConfigError:
             raise
         except Exception as error:
@@ -74,6 +66,13 @@ def run_once(cfg: DictConfig) -> str:
     record = store.read(run)
     assert record is not None
     return f"{describe(run, record['summary'])}; stored in {store.runs / run}"
+
+
+def _train(cfg: DictConfig, store: Store, run: str, settings: identity.Settings) -> None:
+    # torch takes two seconds to import: whatever can be answered before is.
+    from lpwd.training import loop, record
+
+    store.save(record.finish(loop.train(cfg, store, run), run, settings))
 
 
 def describe(run: str, summary: Mapping[Any, Any]) -> str:
@@ -98,7 +97,7 @@ def task(cfg: DictConfig) -> str:
 
 
 def run_of_a_sweep(cfg: DictConfig) -> str:
-    """A run whose errors are the sweep's to tell, and whose memory ends with it."""
+    """A run whose errors are the sweep's to print, and whose memory ends with it."""
     try:
         return run_once(cfg)
     except Exception as error:
@@ -112,7 +111,7 @@ def run_of_a_sweep(cfg: DictConfig) -> str:
 
 
 def main() -> None:
-    """The command line: Hydra's, with errors of the user's told in one line."""
+    """The command line: Hydra's, with a user's errors in one line."""
     if not CONFIGS.is_dir():
         sys.exit("error: the experiments run from a clone of the repository: configs/ is not here")
     # Our files of submitit's and Ray's launchers are meant to be held against their schemas.

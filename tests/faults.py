@@ -32,7 +32,7 @@ SWEEP = ["-m", *SMALL, "scale.epochs=5", "decay=baseline,lpwd", "model=convnext_
 ONE_RUN = [*SMALL, "scale.epochs=2", "decay=baseline"]
 
 #: What differs from one training of the same run to the next.
-OF_THE_OCCASION = {"seconds", "finished", "commit"}
+VARIES = {"seconds", "finished", "commit"}
 
 
 def environment(results: Path, **more: str) -> dict[str, str]:
@@ -56,11 +56,11 @@ def numbers_of(results: Path) -> dict[str, Any]:
     frames = store.collect()
     numbers: dict[str, Any] = {}
     for name, frame in zip(frames._fields, frames, strict=True):
-        kept = frame.drop(columns=[c for c in OF_THE_OCCASION if c in frame])
+        kept = frame.drop(columns=[c for c in VARIES if c in frame])
         numbers[name] = json.loads(kept.to_json(orient="values", double_precision=15))
     for folder in sorted(path for path in store.runs.glob("*") if ".damaged" not in path.name):
         record: Any = store.read(folder.name)
-        summary = {k: v for k, v in record["summary"].items() if k not in OF_THE_OCCASION}
+        summary = {k: v for k, v in record["summary"].items() if k not in VARIES}
         epochs = [{k: v for k, v in row.items() if k != "seconds"} for row in record["epochs"]]
         numbers[folder.name] = {**record, "summary": summary, "epochs": epochs}
     return numbers
@@ -129,13 +129,14 @@ def serve() -> None:
     import timm  # noqa: F401
     import torch
 
-    import lpwd.inputs.data
-    import lpwd.inputs.loaders
     import lpwd.train
+    import lpwd.training.loop  # noqa: F401
+    from lpwd.inputs.augment import import_albumentations
+    from lpwd.inputs.data import digits
 
     torch.set_num_threads(1)
-    lpwd.inputs.data.digits()
-    lpwd.inputs.data.loaders.import_albumentations()
+    digits()
+    import_albumentations()
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:

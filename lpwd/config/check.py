@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
@@ -71,6 +71,8 @@ def check_groups(arguments: Iterable[str]) -> None:
         value: Any = override.value()
         values = value.list if isinstance(value, ChoiceSweep) else [value]
         key = override.key_or_group
+        if isinstance(value, Glob):  # Hydra looks for the names itself
+            continue
         for value in values if (CONFIGS / key).is_dir() else ():
             if not isinstance(value, str | list):  # what Hydra itself ends in a traceback
                 reworded(check_choice, key, value, names_in(key))

@@ -247,8 +247,8 @@ class WeightDecay:
             optimizer_group.update(values)
         self._own_decay = []
 
-    def _eta(self, optimizer_group: dict[str, Any]) -> float | Tensor:
-        return optimizer_group["lr"] if self.coupled else 1.0
+    def _eta(self, group: dict[str, Any]) -> float | Tensor:
+        return group["lr"] if self.coupled else 1.0
 
     def _add_to_gradients(self) -> None:
         """g ← g + λ_iθ, scaled as GradScaler scaled g where a fused optimizer will unscale it."""
@@ -273,11 +273,12 @@ class WeightDecay:
     def _current(self) -> Iterable[tuple[dict[str, Any], DecayedGroup]]:
         """The optimizer's groups, each with what is decayed of it; empty ones left out."""
         self._index_if_changed()
-        for optimizer_group, group in zip(
-            self.optimizer.param_groups, self._index.groups, strict=True
-        ):
+        for optimizer_group, group in self._pairs():
             if (trainable := group.trainable()).params:
                 yield optimizer_group, trainable
+
+    def _pairs(self) -> Iterable[tuple[dict[str, Any], DecayedGroup]]:
+        return zip(self.optimizer.param_groups, self._index.groups, strict=True)
 
     def _index_if_changed(self) -> None:
         if self._index.sizes != sizes_of(self.optimizer):
@@ -294,9 +295,7 @@ class WeightDecay:
             layers=self.layers,
             exclude=self.exclude,
         )
-        for optimizer_group, group in zip(
-            self.optimizer.param_groups, self._index.groups, strict=True
-        ):
+        for optimizer_group, group in self._pairs():
             check_rate("lr", float(optimizer_group["lr"]))
             if self.moment != "in the gradient":
                 group.fractions(float(self._eta(optimizer_group)), 1.0)

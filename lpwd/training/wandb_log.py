@@ -12,15 +12,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from lpwd.config.errors import ConfigError, first_line
 from lpwd.decay.layers import layer_index
 from lpwd.decay.weight_decay import WeightDecay
-from lpwd.store import frames, identity, summary
+from lpwd.store import frames, identity
 from lpwd.store.store import Store
+from lpwd.store.summary import summarize
+from lpwd.training.build import Training
 
 Row = dict[str, Any]
 
@@ -28,14 +30,6 @@ Row = dict[str, Any]
 REACH_SECONDS, INIT_SECONDS = 5, 15
 #: Seconds that the end of a run waits for its upload; the rest is kept for `wandb sync`.
 FINISH_SECONDS = 30
-
-
-class Mirrored(Protocol):
-    """What is mirrored of a run in training."""
-
-    cfg: DictConfig
-    decay: WeightDecay
-    rows: list[Row]
 
 
 def check(cfg: DictConfig) -> None:
@@ -57,7 +51,7 @@ def _quiet() -> None:
 
 
 @contextmanager
-def open_run(training: Mirrored, store: Store, run: str) -> Iterator[Callable[[Row], None]]:
+def open_run(training: Training, store: Store, run: str) -> Iterator[Callable[[Row], None]]:
     """A function that mirrors one epoch's row.
 
     The mirrored run is closed with the block, so that the runs of one process stay apart. That of
@@ -68,26 +62,31 @@ def open_run(training: Mirrored, store: Store, run: str) -> Iterator[Callable[[R
         yield lambda row: None
         return
     mirrored = _Guarded(_init(training, store, run))
-    mirrored.keep_apart("r_op_share", "r_op_size")
+
+    def log(row: Row) -> None:
+        mirrored(lambda run: run.log(_flat(row), step=row["epoch"]))
+
+    # Of these, runs.csv holds the mean; wandb's summary would be the last epoch's value.
+    for name in ("r_op_share", "r_op_size"):
+        mirrored(lambda run, name=name: run.define_metric(name, summary="none"))
     for row in training.rows:
-        mirrored.log(row)
+        log(row)
     try:
-        yield mirrored.log
+        yield log
     except BaseException:
-        mirrored.finish(1)
+        mirrored(lambda run: run.finish(exit_code=1))
         raise
     last = training.rows[-1]
-    mirrored.summarize(
-        {
-            **summary.summarize(training.rows, training.cfg.scale.epochs),
-            "final_top1": last["test_top1"],
-            "final_loss": last["train_loss"],
-        }
-    )
-    mirrored.finish(0)
+    summary = {
+        **summarize(training.rows, training.cfg.scale.epochs),
+        "final_top1": last["test_top1"],
+        "final_loss": last["train_loss"],
+    }
+    mirrored(lambda run: run.summary.update(summary))
+    mirrored(lambda run: run.finish(exit_code=0))
 
 
-def _init(training: Mirrored, store: Store, run: str) -> Any:
+def _init(training: Training, store: Store, run: str) -> Any:
     """wandb's run; an offline one where the server is not to be had, None where neither is."""
     _quiet()
     import wandb
@@ -117,7 +116,7 @@ def _init(training: Mirrored, store: Store, run: str) -> Any:
         return None
 
 
-def config(training: Mirrored, run: str) -> dict[str, Any]:
+def config(training: Training, run: str) -> dict[str, Any]:
     """The run's settings by their names in runs.csv, λ_i of each layer, and the whole config."""
     whole: Any = OmegaConf.to_container(training.cfg, resolve=True)
     settings = frames.row_of_settings(identity.settings(cast(dict[str, Any], whole)))
@@ -139,7 +138,7 @@ class _Guarded:
     def __init__(self, run: Any) -> None:
         self.run = run
 
-    def _try(self, action: Callable[[Any], Any]) -> None:
+    def __call__(self, action: Callable[[Any], Any]) -> None:
         if self.run is None:
             return
         try:
@@ -147,19 +146,6 @@ class _Guarded:
         except Exception as error:
             _say(f"{first_line(error)}; run {self.run.id} is mirrored no further")
             self.run = None
-
-    def keep_apart(self, *names: str) -> None:
-        """Of these, runs.csv holds the mean; wandb's summary would be the last epoch's value."""
-        self._try(lambda run: [run.define_metric(name, summary="none") for name in names])
-
-    def log(self, row: Row) -> None:
-        self._try(lambda run: run.log(_flat(row), step=row["epoch"]))
-
-    def summarize(self, summary: Row) -> None:
-        self._try(lambda run: run.summary.update(summary))
-
-    def finish(self, exit_code: int) -> None:
-        self._try(lambda run: run.finish(exit_code=exit_code))
 
 
 def _flat(row: Row) -> Row:

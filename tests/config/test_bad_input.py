@@ -8,7 +8,7 @@ import string
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 import torch
@@ -18,13 +18,23 @@ from hypothesis import strategies as st
 from small import METHODS, assert_same, mlp, weights
 
 import lpwd
-from lpwd.config import check, compose, schema
+from lpwd.config import check, compose
 from lpwd.config.errors import ConfigError
-from lpwd.decay.checks import EXCLUDE
-from lpwd.decay.layers import LAYERS
-from lpwd.decay.rates import NORMALIZE, PROFILES
+from lpwd.config.schema import LARGEST
+from lpwd.decay.rates import EXCLUDE, LAYERS, NORMALIZE, PROFILES
 
-HINTS: dict[str, Any] = check.fields()
+
+def bare(hint: Any) -> Any:
+    """A type without its bounds."""
+    if get_origin(hint) is Annotated:
+        return bare(get_args(hint)[0])
+    arguments = [bare(argument) for argument in get_args(hint)]
+    if get_origin(hint) is list:
+        return list[arguments[0]]
+    return Union[tuple(arguments)] if NoneType in arguments else hint  # noqa: UP007
+
+
+HINTS: dict[str, Any] = {key: bare(hint) for key, hint in check.fields().items()}
 
 # -- values ---------------------------------------------------------------------------------------
 
@@ -49,8 +59,20 @@ lists = st.lists(texts | whole | st.none(), max_size=3)
 dicts = st.dictionaries(st.text(string.ascii_lowercase, min_size=1, max_size=5), whole, max_size=2)
 
 #: Of keys whose texts are names of something: no random text is one.
-NAMES = {*schema.CHOICES, "model.arch", "model.weights"}
-NAMES |= {"machine.device", "decay.exclude"}
+NAMES = {
+    *("scale.name", "data.name", "model.name", "optimizer.name", "optimizer.schedule"),
+    *("decay.method", "decay.profile", "decay.normalize", "decay.layers", "decay.exclude"),
+    *("scale.precision", "scale.loader", "wandb.mode", "machine.device"),
+    *("model.arch", "model.weights"),
+}
+#: The bounds of numbers; others begin at 0 and end where runs.csv and torch's do.
+AT_LEAST = {
+    **dict.fromkeys(("data.classes", "scale.images.test"), 2),
+    **dict.fromkeys(("scale.images.train", "scale.epochs", "scale.batch_size"), 1),
+    **dict.fromkeys(("scale.eval_batch_size", "scale.zero_shot_images", "scale.r_op_every"), 1),
+    **dict.fromkeys(("machine.threads", "machine.runs", "machine.runs_per_gpu"), 1),
+}
+AT_MOST = {"machine.threads": 1024, "machine.loader_workers": 256, "machine.runs_per_gpu": 64}
 
 
 def wrong_values(key: str) -> st.SearchStrategy[Any]:
@@ -61,12 +83,12 @@ def wrong_values(key: str) -> st.SearchStrategy[Any]:
     kinds = set(get_args(hint)) if NoneType in get_args(hint) else {hint}
     wrong: list[st.SearchStrategy[Any]] = [] if NoneType in kinds else [st.none()]
     if int in kinds:
-        least, most = schema.AT_LEAST.get(key, 0), schema.AT_MOST.get(key, schema.LARGEST)
+        least, most = AT_LEAST.get(key, 0), AT_MOST.get(key, LARGEST)
         wrong += [whole.filter(lambda n: not least <= n <= most), texts, lists, dicts]
         wrong += [st.integers(1, 9).map(str), st.booleans()]
         wrong += [reals.filter(lambda x: not x.is_integer())]
     elif float in kinds:
-        least = schema.AT_LEAST.get(key, -math.inf)
+        least = AT_LEAST.get(key, 0)
         wrong += [reals.filter(lambda x: not (math.isfinite(x) and x >= least))]
         wrong += [texts, lists, dicts, st.integers(1, 9).map(str), st.booleans()]
     elif bool in kinds:
@@ -78,7 +100,7 @@ def wrong_values(key: str) -> st.SearchStrategy[Any]:
         wrong += [st.lists(texts, min_size=1, max_size=3)] if key in NAMES else []
     elif list[float] in kinds:
         wrong += [texts, whole, dicts, st.lists(texts, min_size=1, max_size=3)]
-    elif hint == list[Any]:
+    elif list[Any] in kinds:
         wrong += [texts, whole, st.lists(texts | whole, min_size=1, max_size=3)]
     else:  # keys and values
         wrong += [texts, whole, lists]

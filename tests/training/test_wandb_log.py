@@ -210,8 +210,8 @@ def test_a_mirror_that_breaks_is_let_go(capsys: pytest.CaptureFixture[str]) -> N
 
     guarded = wandb_log._Guarded(Broken())
     for epoch in (1, 2):
-        guarded.log({"epoch": epoch})
-    guarded.finish(0)
+        guarded(lambda run, epoch=epoch: run.log({"epoch": epoch}, step=epoch))
+    guarded(lambda run: run.finish(exit_code=0))
     said = "wandb: the service is gone; run abc is mirrored no further\n"
     assert capsys.readouterr().err == said
 
