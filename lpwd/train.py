@@ -43,6 +43,10 @@ def run_once(cfg: DictConfig) -> str:
     """
     config = checked(plain(cfg))
     check_inputs(config)
+    if config["wandb"]["mode"] == "online":
+        from lpwd.training import wandb_log
+
+        wandb_log.check()
     settings = identity.settings(config)
     run, store = identity.run_id(settings), Store(config["scale"]["name"])
     if store.has(run):

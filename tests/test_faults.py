@@ -39,7 +39,7 @@ from faults import (
     wait_until,
 )
 
-from lpwd.analysis import main_grid
+from lpwd.analysis.main_grid import MainGrid, as_printed
 from lpwd.store import identity, lock, store
 from lpwd.store.files import write_whole
 from lpwd.store.frames import Results
@@ -496,24 +496,26 @@ def test_a_failed_run_leaves_no_memory_with_its_error(
 
     from lpwd import train
     from lpwd.config import compose
+    from lpwd.inputs import models
+    from lpwd.training import loop
 
-    models, whole = [], train.models.create
+    made, whole = [], models.create
 
     def noting(*args: Any) -> torch.nn.Module:
         model = whole(*args)
-        models.append(weakref.ref(model))
+        made.append(weakref.ref(model))
         return model
 
     def no_memory(*args: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(train.models, "create", noting)
-    monkeypatch.setattr(train, "train_epoch", no_memory)
+    monkeypatch.setattr(models, "create", noting)
+    monkeypatch.setattr(loop, "train_epoch", no_memory)
     cfg = compose.composed([*SMALL, "decay=wd", f"decay.rate={rate}"])
     with pytest.raises(train.ConfigError) as caught:
         train.run_of_a_sweep(cfg)
     assert ("ηλ_i" if rate == "1e9" else "out of memory") in str(caught.value)
-    assert [model() for model in models] == [None]
+    assert [model() for model in made] == [None]
 
 
 # -- diverged -------------------------------------------------------------------------------------
@@ -540,8 +542,8 @@ def test_a_diverged_run_ends_early_and_is_counted_as_such(warm: Warm, results: P
     names = at_grid[["data", "model", "optimizer"]].iloc[0]
     setting = identity.default_setting("smoke", *names)
     known = Results(at_grid.assign(setting=setting), stored.epochs, stored.zero_shot)
-    said = tables.show("table1", main_grid.main_grid(known, "smoke"), scale_config("smoke"))
-    assert "diverged" in said
+    main = MainGrid(as_printed(known, "smoke"), scale_config("smoke"))
+    assert "diverged" in tables.show("table1", main)
 
 
 # -- workers --------------------------------------------------------------------------------------
@@ -603,8 +605,8 @@ def test_damaged_caches_are_rebuilt_wherever_the_damage_is(
         for split in source.counts
     }
     layout = locate.Layout("parquet", {}, lambda *_: made["train"])
-    monkeypatch.setattr(sources, "find", lambda *_: layout)
-    monkeypatch.setattr(sources, "read", lambda _, __, split: made[split])
+    monkeypatch.setattr(locate, "find", lambda *_: layout)
+    monkeypatch.setattr(locate, "read", lambda _, __, split: made[split])
     monkeypatch.setenv("LPWD_CACHE", str(tmp_path))
     expected = cache.load(source, tmp_path)
     folder = cache.cache_dir(tmp_path) / "cifar10"

@@ -1,6 +1,5 @@
 """python -m lpwd.listing: what stands in the listing is what the decay does."""
 
-import runpy
 import subprocess
 import sys
 
@@ -67,11 +66,3 @@ def test_the_command() -> None:
     wrong = subprocess.run([*command, "model=swin"], cwd=REPOSITORY, capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "model=swin is unknown; did you mean" in wrong.stderr
-
-
-@pytest.mark.filterwarnings("ignore:'lpwd.layers' found in sys.modules")
-def test_where_the_library_alone_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    monkeypatch.delitem(sys.modules, "lpwd.listing")
-    with pytest.raises(SystemExit, match=r"^error: .*pandas.*: run this from a clone"):
-        runpy.run_module("lpwd.listing", run_name="__main__")

@@ -48,3 +48,11 @@ def check_no_own_decay(optimizer: Optimizer) -> None:
                     f"{type(optimizer).__name__} already decays ({key}={group[key]:g});"
                     f" set its {key} to 0 and leave the decay to WeightDecay"
                 )
+
+
+def check_can_couple(optimizer: Optimizer) -> None:
+    """Raise ValueError if λθ cannot join this optimizer's gradients."""
+    if isinstance(optimizer, CANNOT_COUPLE):
+        raise ValueError(
+            f"l2 cannot be coupled to {type(optimizer).__name__}; use method='wd', or Adam/SGD"
+        )

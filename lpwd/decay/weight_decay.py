@@ -51,8 +51,8 @@ class WeightDecay:
     and none while it is frozen. For l2, λ_iθ is added to ``p.grad`` in place, as torch's own
     ``weight_decay`` of Adam and SGD adds it; η multiplies it there, `coupled` or not.
 
-    With ``torch.compile(model, fullgraph=True)``, pass pwd and lpwd the compiled model, so that
-    their hook stays outside the graph. Copies of the model or of the optimizer come without the
+    With ``torch.compile(model, fullgraph=True)``, pass pwd and lpwd the compiled model: their hook
+    stays outside the graph. Copies of the model or of the optimizer come without the
     decay: give them a WeightDecay of their own. Call `remove` before a model is pickled whole.
 
     Raises ValueError on wrong arguments, an optimizer that already decays, parameters that the
@@ -83,16 +83,14 @@ class WeightDecay:
         check_choice("normalize", normalize, NORMALIZE)
         if not isinstance(coupled, bool):
             raise ValueError(f"coupled={coupled!r} must be True or False")
-        one = isinstance(exclude, str) or not isinstance(exclude, Iterable)
-        kinds: tuple[Any, ...] = (exclude,) if one else tuple(exclude)
+        several = isinstance(exclude, Iterable) and not isinstance(exclude, str)
+        kinds: tuple[Any, ...] = tuple(exclude) if several else (exclude,)
         for kind in kinds:
             check_choice("exclude", kind, EXCLUDE)
         check_rate("rate", rate)
         attached.check_unattached(optimizer)
-        if self.moment == "in the gradient" and isinstance(optimizer, attached.CANNOT_COUPLE):
-            raise ValueError(
-                f"l2 cannot be coupled to {type(optimizer).__name__}; use method='wd', or Adam/SGD"
-            )
+        if self.moment == "in the gradient":
+            attached.check_can_couple(optimizer)
         self.optimizer = optimizer
         self.model = model
         self.rate = float(rate)
@@ -239,7 +237,7 @@ class WeightDecay:
     def _enable_own_decay(self, optimizer_group: dict[str, Any], rate: float | None) -> None:
         own = {"weight_decay": rate, "decoupled_weight_decay": True}
         self._own_decay.append((optimizer_group, {key: optimizer_group[key] for key in own}))
-        optimizer_group.update(own)
+        optimizer_group |= own
 
     def _restore_own_decay(self) -> None:
         """Between steps the optimizer decays nothing itself: no checkpoint of it says otherwise."""

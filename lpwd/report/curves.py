@@ -66,7 +66,7 @@ def figure1(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
     picks = [
         pick_column("figure1", columns, paper.adam_columns(scale)[0]),
         *(
-            pick(f"{label}figure1", name, factors(scale, label), factors(scale, label)[0])
+            pick(f"{label}_figure1", name, factors(scale, label), factors(scale, label)[0])
             for label, name in zip(FACTORS, ("η", "λ"), strict=True)
         ),
     ]

@@ -49,6 +49,7 @@ def shown_runs(runs: pd.DataFrame, same: list[str]) -> pd.DataFrame:
 
     `runs` names them, for a reader.
     """
+    runs = runs.reset_index(drop=True)
     kind = runs[same].astype(object).where(runs[same].notna(), "").apply(tuple, axis=1)
     has_fresh = runs["seed"].gt(0).groupby(kind).transform("any") if len(runs) else runs["seed"] < 0
     shown = runs[(runs["seed"] > 0) | ~has_fresh]

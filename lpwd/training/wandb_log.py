@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from lpwd.config.errors import ConfigError, first_line
 from lpwd.decay.layers import layer_index
@@ -32,10 +32,8 @@ REACH_SECONDS, INIT_SECONDS = 5, 15
 FINISH_SECONDS = 30
 
 
-def check(cfg: DictConfig) -> None:
-    """Raise ConfigError if wandb.mode=online has no key to go by."""
-    if cfg.wandb.mode != "online":
-        return
+def check() -> None:
+    """Raise ConfigError if there is no key for wandb.mode=online to go by."""
     os.environ["WANDB_MODE"] = "online"  # what the config says, whatever the shell says
     _quiet()
     import wandb
@@ -57,7 +55,6 @@ def open_run(training: Training, store: Store, run: str) -> Iterator[Callable[[R
     The mirrored run is closed with the block, so that the runs of one process stay apart. That of
     a resumed run begins with the epochs there are, and so is whole in itself.
     """
-    check(training.cfg)
     if training.cfg.wandb.mode == "disabled":
         yield lambda row: None
         return

@@ -259,7 +259,7 @@ def test_one_flipped_bit_in_weights_is_noticed(tmp_path, hubs):
 
 @pytest.mark.parametrize("name", MICRO)
 def test_the_repositorys_weights_are_whole(name):
-    models._check_intact(ROOT / "weights" / f"{name}.safetensors")
+    weights.check_intact(ROOT / "weights" / f"{name}.safetensors")
     assert (ROOT / "weights" / f"{name}.sha256").exists()
 
 

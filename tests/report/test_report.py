@@ -187,7 +187,8 @@ def test_the_first_screen_tells_the_scale_and_both_protocols(page: Page) -> None
 
 def test_only_the_paper_scale_is_no_miniature() -> None:
     scale = scale_config("paper")
-    text = report.page(*[simulated.make(SMOKE, keep=lambda run: False)] * 2, scale)
+    empty = simulated.make(SMOKE, keep=lambda run: False)
+    text = report.page(MainGrid(empty, scale))
     assert "Miniature" not in text
 
 
