@@ -36,7 +36,7 @@ def held_out(epochs: pd.DataFrame) -> pd.DataFrame:
     has_heldout = epochs["heldout_top1"].notna().any()
     frames = []
     for fold, (choose, report) in enumerate(HELD_OUT if has_heldout else CROSS_FIT):
-        seen = epochs.dropna(subset=[choose]).sort_values("epoch", kind="stable")
+        seen = epochs.dropna(subset=[choose]).sort_values("epoch", kind="stable", ignore_index=True)
         best = seen.loc[seen.groupby("hash")[choose].idxmax()]
         columns = {"hash": best["hash"], "choose": best[choose], "report": best[report]}
         frames.append(pd.DataFrame(columns).assign(fold=fold))
