@@ -1,4 +1,4 @@
-# `make help` explains every target. SCALE=smoke|mini|paper, SEEDS=n, RUNS=n, RUN=<hash>.
+# `make help` explains every target. SCALE=smoke|mini|scratch|paper, SEEDS=n, RUNS=n, RUN=<hash>.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SCALE ?=
@@ -19,6 +19,7 @@ help: ## Show what there is to make
 	@echo
 	@echo "SCALE=smoke   digits and micro models, minutes on two CPU cores"
 	@echo "SCALE=mini    real CIFAR and micro models, hours on two CPU cores"
+	@echo "SCALE=scratch real CIFAR, micro models from scratch, where weight decay matters; hours too"
 	@echo "SCALE=paper   the paper's own setting, for a GPU box (the default where there is a GPU)"
 	@echo "SEEDS=5       adds five fresh seeds at the chosen rates: intervals in tables and claims"
 
