@@ -232,7 +232,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_sweep_goes_on_from_it(tmp_path: Path
         (["smoke"], "smoke: write key=value, as in scale=smoke"),
         (["scale=smoke", "decay=wd,,lpwd"], "decay=wd,,lpwd: write key=value"),
         (["scale=smoke", "decay.ratee=1"], "no config key decay.ratee; did you mean 'decay.rate'?"),
-        (["scale=smoke", "decay.rate=-1"], "decay.rate=-1.0 must be"),
+        (["scale=smoke", "decay.rate=-1"], "decay.rate=-1 must be"),
         (["-m", "scale=smoke,mini"], "scale: one sweep is of one scale"),
         (["-m", "scale=smoke", "decay.ratee=1,2"], "did you mean 'decay.rate'?"),
     ],
