@@ -37,6 +37,7 @@ class Candidates:
         self.expected = expected
         self._choices: dict[str, pd.DataFrame] = {}
         self._by_seed: dict[str, pd.Series] = {}
+        self._at: dict[tuple[float, float | None], pd.DataFrame] = {}
 
     @cached_property
     def first(self) -> pd.DataFrame:
@@ -95,20 +96,22 @@ class Candidates:
 
     def at(self, lr: float, rate: float) -> pd.DataFrame:
         """The runs with this η and λ (NaN: Baseline's), by seed."""
-        return self._at.get((lr, None if pd.isna(rate) else rate), self._none)
+        key = lr, None if pd.isna(rate) else rate
+        if key not in self._at:
+            self._at[key] = self._indexed.iloc[self._places.get(key, [])].sort_index()
+        return self._at[key]
 
     @cached_property
-    def _at(self) -> dict[tuple[float, float | None], pd.DataFrame]:
-        """The runs by η and λ (None: Baseline's), as few lookups in a frame as can be."""
+    def _indexed(self) -> pd.DataFrame:
+        return self.runs.set_index("seed")
+
+    @cached_property
+    def _places(self) -> dict[tuple[float, float | None], list[int]]:
+        """Which rows have which η and λ (None: Baseline's)."""
         places: dict[tuple[float, float | None], list[int]] = {}
         for place, (lr, rate) in enumerate(zip(self.runs["lr"], self.runs["rate"], strict=True)):
             places.setdefault((lr, None if pd.isna(rate) else rate), []).append(place)
-        by_seed = self.runs.set_index("seed")
-        return {key: by_seed.iloc[rows].sort_index() for key, rows in places.items()}
-
-    @cached_property
-    def _none(self) -> pd.DataFrame:
-        return self.runs.iloc[:0].set_index("seed")
+        return places
 
 
 def _by_test_set(runs: pd.DataFrame) -> pd.DataFrame:
