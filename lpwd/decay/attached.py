@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 #: All decays that were attached and not removed.
 DECAYS: WeakSet[Any] = WeakSet()
+#: Those whose optimizer has stepped.
+STEPPED: WeakSet[Any] = WeakSet()
 
 #: Their steps evaluate the loss themselves, or take gradients that λθ cannot join.
 CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
@@ -32,11 +37,35 @@ def check_unattached(optimizer: Optimizer) -> None:
             )
 
 
-def check_order(optimizer: Any, model: Any) -> None:
-    """The two that are easily swapped; wrappers of optimizers need not be torch's class."""
-    if not hasattr(optimizer, "register_step_pre_hook") or not isinstance(model, nn.Module):
-        kinds = type(optimizer).__name__, type(model).__name__
+def stepping(optimizer: Any, model: Any) -> Optimizer:
+    """The optimizer whose step hooks run: the given one, or the one that a wrapper keeps in it.
+
+    Raises ValueError for arguments that are swapped, and for wrappers without a hook that runs.
+    """
+    kinds = type(optimizer).__name__, type(model).__name__
+    if isinstance(optimizer, nn.Module) or not isinstance(model, nn.Module):
         raise ValueError(f"optimizer, model: got {kinds[0]}, {kinds[1]}; pass them in this order")
+    while not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        inner = getattr(optimizer, "optimizer", None)  # as accelerate's has it
+        if not isinstance(inner, Optimizer):
+            raise ValueError(
+                f"optimizer: {kinds[0]} runs no step hooks (it skips torch's Optimizer.__init__);"
+                " pass the torch optimizer that it wraps"
+            )
+        optimizer = inner
+    return optimizer
+
+
+def sharded(model: nn.Module) -> list[Any]:
+    """The modules of a model that FSDP2 shards."""
+    modules = model.modules()
+    return [m for m in modules if hasattr(m, "reshard") and hasattr(m, "unshard")]
+
+
+def reshard(modules: list[Any]) -> None:
+    """Have FSDP2 gather the weights anew: after an evaluation it keeps them as they were."""
+    for module in modules:
+        module.reshard()
 
 
 def check_no_own_decay(optimizer: Optimizer) -> None:
@@ -56,3 +85,55 @@ def check_can_couple(optimizer: Optimizer) -> None:
         raise ValueError(
             f"l2 cannot be coupled to {type(optimizer).__name__}; use method='wd', or Adam/SGD"
         )
+
+
+def check_weights_are_read(optimizer: Optimizer) -> None:
+    """Raise ValueError if the optimizer writes its weights anew from copies in its own state.
+
+    Masters in float32, or the sequences of a schedule-free method, would undo every decay of the
+    weights. To be asked after its first step, when such a copy is what was written.
+    """
+    if type(optimizer).__module__.startswith("torch.optim"):
+        return
+    for p, state in optimizer.state.items():
+        copies = [s for s in state.values() if isinstance(s, Tensor) and s.shape == p.shape]
+        rtol = 4 * torch.finfo(p.dtype).eps if p.is_floating_point() else 0.0
+        if p.any() and any(torch.allclose(c.to(p), p, rtol, atol=0.0) for c in copies):
+            raise ValueError(
+                f"{type(optimizer).__name__} keeps the weights in its own state and writes them"
+                " anew in each step, so that a decay of the parameters is lost; use its own decay"
+            )
+
+
+# -- an optimizer that never steps ----------------------------------------------------------------
+
+#: {decay: steps of other optimizers with its weights, before the first of its own}
+_OTHERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+#: A wrapper's step comes before that of what it wraps; so many are no accident.
+_STEPS_OF_OTHERS = 3
+
+
+def add(decay: Any) -> None:
+    """From now on the decay is attached, and other optimizers' steps are watched."""
+    _watch()
+    DECAYS.add(decay)
+
+
+@cache
+def _watch() -> None:
+    register_optimizer_step_pre_hook(_on_any_step)
+
+
+def _on_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    for decay in [d for d in DECAYS if d not in STEPPED and d.optimizer is not optimizer]:
+        theirs = {p for group in optimizer.param_groups for p in group["params"]}
+        mine = (p for group in decay.optimizer.param_groups for p in group["params"])
+        if theirs.isdisjoint(mine):
+            continue
+        _OTHERS[decay] = _OTHERS.get(decay, 0) + 1
+        if _OTHERS[decay] == _STEPS_OF_OTHERS:
+            warnings.warn(
+                f"{decay.method} is attached to an optimizer that has not stepped, while another"
+                f" ({type(optimizer).__name__}) trains the same weights; attach it to that one",
+                stacklevel=2,
+            )

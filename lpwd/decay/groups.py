@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import cached_property
 from itertools import compress
 from typing import Any
@@ -75,3 +75,31 @@ class DecayedGroup:
                 list(compress(self.layers, mask)),
             )
         return self._unfrozen
+
+    def without(self, had: Set[Tensor]) -> DecayedGroup:
+        """The group without some of its parameters."""
+        if not had:
+            return self
+        mask = [p not in had for p in self.params]
+        return DecayedGroup(
+            list(compress(self.params, mask)),
+            list(compress(self.lambdas, mask)),
+            list(compress(self.layers, mask)),
+        )
+
+
+def add_to_gradients(optimizer: Any, owner: dict[str, Any], group: DecayedGroup) -> None:
+    """g ← g + λ_iθ, scaled as GradScaler scaled g where a fused optimizer will unscale it."""
+    pairs = zip(group.params, group.lambdas, strict=True)
+    with_grad = [(p, p.grad, rate) for p, rate in pairs if p.grad is not None]
+    if not with_grad:
+        return
+    params, grads, lambdas = map(list, zip(*with_grad, strict=True))
+    if any(grad.is_sparse for grad in grads):
+        raise ValueError("l2 cannot be coupled to sparse gradients; use method='wd'")
+    penalties = torch._foreach_mul(params, lambdas)
+    if (grad_scale := getattr(optimizer, "grad_scale", None)) is not None:
+        torch._foreach_mul_(penalties, grad_scale)
+    if owner.get("maximize"):
+        torch._foreach_neg_(penalties)  # the optimizer will turn the gradient around
+    torch._foreach_add_(grads, penalties)

@@ -8,20 +8,22 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lpwd.decay.exclude import excluded
+from lpwd.decay.exclude import Kind, excluded
 from lpwd.decay.groups import DecayedGroup
 from lpwd.decay.layers import Layers, layer_index
 from lpwd.decay.rates import PROFILES, normalized_rate
 
+Key = list[tuple[tuple[int, bool], ...]]
+
 
 class Index(NamedTuple):
     """entries: (name, parameter, λ_i), 0 where it is not decayed · groups: one for each of the
-    optimizer's · layer_count: n · sizes: of the optimizer's groups when this was made."""
+    optimizer's · layer_count: n · key: `key_of` when this was made."""
 
     entries: list[tuple[str, Tensor, float]]
     groups: list[DecayedGroup]
     layer_count: int
-    sizes: list[int]
+    key: Key
 
 
 def index_parameters(
@@ -32,7 +34,7 @@ def index_parameters(
     profile: str,
     normalize: str,
     layers: Layers,
-    exclude: Sequence[str],
+    exclude: Sequence[Kind],
 ) -> Index:
     """Raises ValueError for parameters that the model lacks, or wrong `layers`."""
     names = {p: name for name, p in model.named_parameters()}
@@ -55,7 +57,7 @@ def index_parameters(
         [(names[p], p, lambdas.get(p, 0.0)) for p in params],
         [_group(group, lambdas, decayed) for group in groups],
         n,
-        sizes_of(optimizer),
+        key_of(optimizer, normalize),
     )
 
 
@@ -68,5 +70,12 @@ def _group(
     return DecayedGroup(kept, [lambdas[p] for p in kept], [layers[p] for p in kept], whole)
 
 
-def sizes_of(optimizer: Optimizer) -> list[int]:
-    return [len(group["params"]) for group in optimizer.param_groups]
+def key_of(optimizer: Optimizer, normalize: str) -> Key:
+    """What changes when an index no longer fits: the parameters themselves, not their number.
+
+    For the mean over the weights that train, also which of them do.
+    """
+    return [
+        tuple((id(p), normalize == "params" and p.requires_grad) for p in group["params"])
+        for group in optimizer.param_groups
+    ]

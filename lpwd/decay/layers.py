@@ -46,8 +46,19 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     ordered = _first_use(model) if is_timm else names
     if layers == "tensor":
         return {name: i for i, name in enumerate(ordered, 1)}
-    owners = list(dict.fromkeys(name.rpartition(".")[0] for name in ordered))
-    return {name: owners.index(name.rpartition(".")[0]) + 1 for name in names}
+    owners = list(dict.fromkeys(owner_and_leaf(name)[0] for name in ordered))
+    return {name: owners.index(owner_and_leaf(name)[0]) + 1 for name in names}
+
+
+def owner_and_leaf(name: str) -> tuple[str, str]:
+    """The module that a parameter belongs to, and what it is there.
+
+    A parametrization (weight_norm's, say) keeps a module's weight in tensors of its own:
+    ``0.parametrizations.weight.original1`` is a part of ``0``'s weight.
+    """
+    owner, _, leaf = name.rpartition(".")
+    before, found, what = owner.rpartition("parametrizations.")
+    return (before.rstrip("."), what) if found and leaf.startswith("original") else (owner, leaf)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

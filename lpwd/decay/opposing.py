@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from lpwd.decay.groups import DecayedGroup
 from lpwd.decay.weight_decay import WeightDecay
@@ -51,9 +50,7 @@ class OpposingRate:
         self._step = 0
         self._penalties: list[tuple[DecayedGroup, Sequence[Tensor]]] = []
         self.reset()
-        decay._observer = self._on_decay
-        # Registered after the decay's own hook: the step and its decay are complete then.
-        self._hook = decay.optimizer.register_step_post_hook(self._after_step)
+        decay._observer = self
 
     def compute(self) -> Opposing:
         """R_op over the measured steps since `reset`; waits for the device."""
@@ -84,15 +81,15 @@ class OpposingRate:
 
     def remove(self) -> None:
         """Detach from the decay; what was measured stays."""
-        self._hook.remove()
         self.decay._observer = None
 
-    def _on_decay(self, group: DecayedGroup, rates: Sequence[Any]) -> None:
+    def on_decay(self, group: DecayedGroup, rates: Sequence[Any]) -> None:
+        """The decay calls this before it acts; `rates`: ηλ_i of each parameter."""
         if self._step % self.every == 0:
             self._penalties.append((group, torch._foreach_mul(group.params, rates)))
 
-    @torch.no_grad()
-    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def after_step(self) -> None:
+        """The decay calls this when a step, and its own part in it, are complete."""
         self._step += 1
         for group, penalties in self._penalties:
             sums = _sums(group.params, penalties)

@@ -30,7 +30,7 @@ NORMALIZE = ("none", "mean", "params")
 #: What counts as a layer.
 LAYERS = ("block", "module", "tensor")
 #: What may be left undecayed.
-EXCLUDE = ("norm", "bias")
+EXCLUDE = ("norm", "bias", "1d")
 
 
 def normalized_rate(

@@ -7,8 +7,8 @@ optimizer's update, i the layer of n. `reference.py` says the same, slowly and p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,23 @@ from torch.optim import Optimizer
 
 from lpwd.decay import attached
 from lpwd.decay.checks import check_choice, check_rate
-from lpwd.decay.groups import DecayedGroup
-from lpwd.decay.index import index_parameters, sizes_of
+from lpwd.decay.exclude import Exclude, as_kinds
+from lpwd.decay.groups import DecayedGroup, add_to_gradients
+from lpwd.decay.index import index_parameters, key_of
 from lpwd.decay.layers import Layers, unwrap
-from lpwd.decay.rates import EXCLUDE, METHODS, NORMALIZE, PROFILES
+from lpwd.decay.own_pass import OWN_WD, OwnPass
+from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES
+from lpwd.decay.steps import OuterStep, act_inside, is_checkpointed
 
-#: Whose own decay, `weight_decay` with `decoupled_weight_decay`, is Eq. 1 and costs no pass.
-OWN_WD = (torch.optim.Adam, torch.optim.AdamW)
+#: An optimizer's groups, each with what is decayed of it.
+Pairs = Iterable[tuple[dict[str, Any], DecayedGroup]]
+
+
+class Observer(Protocol):
+    """What measures a decay, as `OpposingRate` does."""
+
+    def on_decay(self, group: DecayedGroup, rates: Sequence[Any]) -> None: ...
+    def after_step(self) -> None: ...
 
 
 class WeightDecay:
@@ -44,8 +54,8 @@ class WeightDecay:
             over weights is λ).
         layers: block | module | tensor | lists of parameter names; see `lpwd.layer_index`.
         coupled: False leaves η out of the decay term: λ_iθ (Eq. 1 to the letter).
-        exclude: any of "norm" (the parameters of torch's normalisations and their subclasses) and
-            "bias": these are not decayed; n stays.
+        exclude: what is not decayed (n stays): any of "norm", "bias" and "1d" (at most one
+            dimension), parameter names or dotted prefixes, or functions of (name, parameter).
 
     Every trainable parameter of the optimizer is decayed, with a gradient or not (l2: with one),
     and none while it is frozen. For l2, λ_iθ is added to ``p.grad`` in place, as torch's own
@@ -72,9 +82,9 @@ class WeightDecay:
         normalize: str = "none",
         layers: Layers = "block",
         coupled: bool = True,
-        exclude: Iterable[str] = (),
+        exclude: Exclude = (),
     ) -> None:
-        attached.check_order(optimizer, model)
+        optimizer = attached.stepping(optimizer, model)
         check_choice("method", method, METHODS)
         self.moment, default_profile = METHODS[method]
         self.method = method
@@ -83,38 +93,52 @@ class WeightDecay:
         check_choice("normalize", normalize, NORMALIZE)
         if not isinstance(coupled, bool):
             raise ValueError(f"coupled={coupled!r} must be True or False")
-        several = isinstance(exclude, Iterable) and not isinstance(exclude, str)
-        kinds: tuple[Any, ...] = tuple(exclude) if several else (exclude,)
-        for kind in kinds:
-            check_choice("exclude", kind, EXCLUDE)
+        self.exclude = as_kinds(exclude)
         check_rate("rate", rate)
         attached.check_unattached(optimizer)
         if self.moment == "in the gradient":
             attached.check_can_couple(optimizer)
         self.optimizer = optimizer
         self.model = model
-        self.rate = float(rate)
+        self._rate = float(rate)
         self.normalize = normalize
         self.layers = layers
         self.coupled = coupled
-        self.exclude = kinds
-        self._observer: Callable[[DecayedGroup, Sequence[Any]], None] | None = None
-        # pwd and lpwd: what the next training forward pass multiplies the decay by (None: there
-        # was one since the last step). A tensor where only the device knows if a step was skipped.
-        self._due: float | Tensor | None = 1.0
-        self._own_decay: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._observer: Observer | None = None
+        self._step = OuterStep()
+        # pwd and lpwd: what the next decay is multiplied by, a tensor where only the device knows
+        # if a step was skipped; and the parameters that have had theirs since the last step.
+        self._due: float | Tensor = 1.0
+        self._had: set[Tensor] = set()
+        self._own_pass = OwnPass()
+        self._can_decay_itself = (
+            self.moment == "before the update" and coupled and type(optimizer) in OWN_WD
+        )
         self._index_parameters()
         attached.check_no_own_decay(self.optimizer)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
+            # What is lent to the optimizer for a step is in no checkpoint of it.
+            optimizer.register_state_dict_pre_hook(lambda _: self._own_pass.take_back()),
         ]
         if self.moment == "before the forward pass":
             on_forward: Any = torch.compiler.disable(self._on_forward)  # never part of a graph
             self._hooks.append(model.register_forward_pre_hook(on_forward, prepend=True))
-        attached.DECAYS.add(self)
+        attached.add(self)
 
     # -- what the user may call -------------------------------------------------------------------
+
+    @property
+    def rate(self) -> float:
+        """λ. Assigning another acts from the next decay on: a schedule is one line."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        check_rate("rate", rate)
+        self._rate = float(rate)
+        self._index_parameters()
 
     @property
     def rates(self) -> dict[str, float]:
@@ -134,79 +158,82 @@ class WeightDecay:
         ``model(x)`` calls it. A loop that goes another way (``model.forward(x)``, an inner module)
         calls it itself, before the forward pass of every step.
         """
-        if self.moment == "before the forward pass" and self._due is not None:
-            self._decay(self._due)
-            self._due = None
+        if self.moment != "before the forward pass":
+            return
+        attached.reshard(self._sharded)
+        groups = [(owner, group.without(self._had)) for owner, group in self._current()]
+        groups = [(owner, group) for owner, group in groups if group.params]
+        if not groups:
+            return
+        self._decay(self._due, groups)
+        self._had.update(p for _, group in groups for p in group.params)
+        torch.clear_autocast_cache()  # its casts are of the weights before
 
     def state_dict(self) -> dict[str, float]:
         """What a checkpoint must hold; the rates come from the constructor, never from here."""
-        return {"due": 0.0 if self._due is None else float(self._due)}
+        return {"due": 0.0 if self._had else float(self._due)}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        self._due = state["due"] or None
+        decayed = {p for group in self._index.groups for p in group.params}
+        self._due, self._had = 1.0, set() if state["due"] else decayed
 
     def remove(self) -> None:
         """Detach from the optimizer and the model; the weights stay as they are."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        self._restore_own_decay()
+        self._own_pass.take_back()
         attached.DECAYS.discard(self)
 
     # -- the moments ------------------------------------------------------------------------------
 
     def _on_forward(self, module: nn.Module, args: Any) -> None:
         # A copy of the model (an EMA's, a replica) has this hook too, but not these weights.
-        if module is self.model and module.training and torch.is_grad_enabled():
+        trains = module is self.model and module.training
+        if trains and (torch.is_grad_enabled() or is_checkpointed()):
             self.before_forward()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        self._restore_own_decay()  # if the last step raised
-        attached.check_no_own_decay(self.optimizer)
-        closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        if closure is None:
-            self._on_gradient(first=True)
+        if not self._step.begins():
             return None
-        # The optimizer calls the closure, and with it backward(), only after this hook.
-        closure = self._act_inside(closure)
-        if len(args) > 1:
-            return (args[0], closure, *args[2:]), kwargs
-        return args, {**kwargs, "closure": closure}
-
-    def _act_inside(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        first = True
-
-        def closure_with_decay() -> Any:
-            nonlocal first
-            loss = closure()
-            self._on_gradient(first)
-            first = False
-            return loss
-
-        return closure_with_decay
+        self._own_pass.take_back()  # if the last step raised
+        attached.check_no_own_decay(self.optimizer)
+        return act_inside(args, kwargs, self._on_gradient)
 
     @torch.no_grad()
     def _on_gradient(self, first: bool) -> None:
         """The gradient is there, the update is not. `first`: of this step's closure calls."""
         if self.moment == "in the gradient":
-            self._add_to_gradients()
+            for owner, group in self._current():
+                add_to_gradients(self.optimizer, owner, group)
         elif self.moment == "before the update" and first:
-            self._decay(self._done())
-        elif self.moment == "before the forward pass" and self._due is not None and first:
+            self._decay(self._done(), self._current())
+        elif self.moment == "before the forward pass" and first and self._lacks_decay():
             raise RuntimeError(
                 f"{self.method}: no training forward pass of the model since the last step, so no"
                 " decay; call model(x) in train() mode instead of model.forward(x) or a part of"
                 " it, or call decay.before_forward() yourself before each step's forward pass"
             )
 
-    @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._restore_own_decay()
-        if self.moment == "after the update":
-            self._decay(self._done())
-        elif self.moment == "before the forward pass":
-            # A skipped step has had its decay: the next try gets no second one.
-            self._due = self._done()
+        if not self._step.ends():
+            return
+        self._own_pass.take_back()
+        if self not in attached.STEPPED:
+            attached.check_weights_are_read(self.optimizer)
+            attached.STEPPED.add(self)
+        with torch.no_grad():
+            if self.moment == "after the update":
+                self._decay(self._done(), self._current())
+            elif self.moment == "before the forward pass":
+                # A skipped step has had its decay: the next try gets no second one.
+                self._due, self._had = self._done(), set()
+            if self._observer is not None:
+                self._observer.after_step()
+
+    def _lacks_decay(self) -> bool:
+        """Is there something to decay, and nothing of it was since the last step?"""
+        return not self._had and any(True for _ in self._current())
 
     def _done(self) -> float | Tensor:
         """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
@@ -215,75 +242,43 @@ class WeightDecay:
 
     # -- the arithmetic ---------------------------------------------------------------------------
 
-    def _decay(self, done: float | Tensor) -> None:
+    def _decay(self, done: float | Tensor, groups: Pairs) -> None:
         """θ ← (1 − ηλ_i)θ, or (1 − λ_i)θ uncoupled; with `done` = 0 nothing changes."""
-        for optimizer_group, group in self._current():
+        for optimizer_group, group in groups:
             taken, left = group.fractions(self._eta(optimizer_group), done)
             if self._observer is not None:
-                self._observer(group, taken)
-            if self._can_decay_itself(group):
-                self._enable_own_decay(optimizer_group, group.common_rate)
+                self._observer.on_decay(group, taken)
+            if self._can_decay_itself and group.common_rate is not None:
+                self._own_pass.lend(optimizer_group, group.common_rate)
                 # The optimizer skips parameters without a gradient, so decay them here.
                 if bare := [p for p in group.params if p.grad is None]:
                     torch._foreach_mul_(bare, left[: len(bare)])
             else:
                 torch._foreach_mul_(group.params, left)
 
-    def _can_decay_itself(self, group: DecayedGroup) -> bool:
-        """Can the optimizer's own decay do this, in the one pass that it makes over the weights?"""
-        uniform = self.coupled and group.common_rate is not None
-        return self.moment == "before the update" and uniform and type(self.optimizer) in OWN_WD
-
-    def _enable_own_decay(self, optimizer_group: dict[str, Any], rate: float | None) -> None:
-        own = {"weight_decay": rate, "decoupled_weight_decay": True}
-        self._own_decay.append((optimizer_group, {key: optimizer_group[key] for key in own}))
-        optimizer_group |= own
-
-    def _restore_own_decay(self) -> None:
-        """Between steps the optimizer decays nothing itself: no checkpoint of it says otherwise."""
-        for optimizer_group, values in self._own_decay:
-            optimizer_group.update(values)
-        self._own_decay = []
-
     def _eta(self, group: dict[str, Any]) -> float | Tensor:
         return group["lr"] if self.coupled else 1.0
 
-    def _add_to_gradients(self) -> None:
-        """g ← g + λ_iθ, scaled as GradScaler scaled g where a fused optimizer will unscale it."""
-        grad_scale = getattr(self.optimizer, "grad_scale", None)
-        for optimizer_group, group in self._current():
-            pairs = zip(group.params, group.lambdas, strict=True)
-            with_grad = [(p, p.grad, rate) for p, rate in pairs if p.grad is not None]
-            if not with_grad:
-                continue
-            params, grads, lambdas = map(list, zip(*with_grad, strict=True))
-            if any(grad.is_sparse for grad in grads):
-                raise ValueError("l2 cannot be coupled to sparse gradients; use method='wd'")
-            penalties = torch._foreach_mul(params, lambdas)
-            if grad_scale is not None:
-                torch._foreach_mul_(penalties, grad_scale)
-            if optimizer_group.get("maximize"):
-                torch._foreach_neg_(penalties)  # the optimizer will turn the gradient around
-            torch._foreach_add_(grads, penalties)
-
     # -- the parameters ---------------------------------------------------------------------------
 
-    def _current(self) -> Iterable[tuple[dict[str, Any], DecayedGroup]]:
+    def _current(self) -> Pairs:
         """The optimizer's groups, each with what is decayed of it; empty ones left out."""
         self._index_if_changed()
         for optimizer_group, group in self._pairs():
             if (trainable := group.trainable()).params:
                 yield optimizer_group, trainable
 
-    def _pairs(self) -> Iterable[tuple[dict[str, Any], DecayedGroup]]:
+    def _pairs(self) -> Pairs:
         return zip(self.optimizer.param_groups, self._index.groups, strict=True)
 
     def _index_if_changed(self) -> None:
-        if self._index.sizes != sizes_of(self.optimizer):
-            self._index_parameters()  # add_param_group() was called
+        if self._index.key != key_of(self.optimizer, self.normalize):
+            self._index_parameters()  # groups were added, or edited
 
     def _index_parameters(self) -> None:
         """Give each of the optimizer's parameters its layer and its λ_i, and check η and λ."""
+        self._sharded = attached.sharded(self.model)
+        attached.reshard(self._sharded)  # the model's parameters are then the optimizer's
         self._index = index_parameters(
             self.optimizer,
             unwrap(self.model),
@@ -294,6 +289,7 @@ class WeightDecay:
             exclude=self.exclude,
         )
         for optimizer_group, group in self._pairs():
-            check_rate("lr", float(optimizer_group["lr"]))
+            lr = optimizer_group["lr"]
+            check_rate("lr", float(lr) if isinstance(lr, Tensor) else lr)
             if self.moment != "in the gradient":
                 group.fractions(float(self._eta(optimizer_group)), 1.0)

@@ -1,0 +1,88 @@
+"""Which calls of hooks are an optimizer's step, and which forward passes are a step's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import CheckpointFunction
+
+_CHECKPOINTED = CheckpointFunction.forward.__code__
+
+
+class OuterStep:
+    """Distinguishes a step from one within it.
+
+    torch runs the hooks at every level of a class whose step() calls super().step(), once its base
+    class has been used anywhere. Only the outermost is a step. A step that raised is over, though
+    its post-hooks never ran: it is no longer on the stack.
+    """
+
+    def __init__(self) -> None:
+        self._frame: FrameType | None = None
+
+    def begins(self) -> bool:
+        """To be asked by a pre-hook: does a step begin here?"""
+        if torch.compiler.is_compiling():  # the compiler knows no frames
+            return True
+        frame = sys._getframe(2)  # torch's wrapper of step(), which calls the hooks
+        if self._frame is not None and _is_within(frame, self._frame):
+            return False
+        self._frame = frame
+        return True
+
+    def ends(self) -> bool:
+        """To be asked by a post-hook: does the step that began end here?"""
+        if torch.compiler.is_compiling():
+            return True
+        if sys._getframe(2) is not self._frame:
+            return False
+        self._frame = None
+        return True
+
+
+def _is_within(frame: FrameType | None, outer: FrameType) -> bool:
+    while frame is not None and frame is not outer:
+        frame = frame.f_back
+    return frame is outer
+
+
+def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None]) -> Any:
+    """What a step's pre-hook returns so that `act` runs once the gradients are there.
+
+    Without a closure that is at once. With one, the optimizer calls it, and with it backward(),
+    only after the hook: `act` then follows each of its calls, and is given whether it is the first.
+    """
+    closure = args[1] if len(args) > 1 else kwargs.get("closure")
+    if closure is None:
+        act(True)
+        return None
+    first = True
+
+    def closure_and_act() -> Any:
+        nonlocal first
+        loss = closure()
+        act(first)
+        first = False
+        return loss
+
+    if len(args) > 1:
+        return (args[0], closure_and_act, *args[2:]), kwargs
+    return args, {**kwargs, "closure": closure_and_act}
+
+
+def is_checkpointed() -> bool:
+    """Is this a forward pass under torch.utils.checkpoint with use_reentrant=True?
+
+    It runs without gradients, but is the pass whose output is trained on; the one with gradients,
+    in the backward pass, comes too late for a decay.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is _CHECKPOINTED:
+            return True
+        frame = frame.f_back
+    return False

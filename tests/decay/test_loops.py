@@ -1,0 +1,369 @@
+"""Loops that people really write: one decay a step, where its gradient is taken."""
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from small import DECAYS, assert_close, assert_same, mlp, train
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Adam, Optimizer
+from torch.utils.checkpoint import checkpoint
+
+import lpwd
+
+LR, RATE = 0.1, 0.5
+ONCE = 1 - LR * RATE
+METHODS = (*DECAYS, "l2")
+
+
+def still(model: nn.Module, optimizer: Optimizer, **kwargs: Any) -> float:
+    """What a step with zero gradients leaves of the first weight."""
+    first = next(model.parameters())
+    before = first.flatten()[0].item()
+    (model(torch.zeros(1, 2, dtype=first.dtype)).sum() * 0).backward()
+    optimizer.step(**kwargs)
+    optimizer.zero_grad()
+    return first.flatten()[0].item() / before
+
+
+def pair() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).double()
+
+
+# -- a step within a step -------------------------------------------------------------------------
+
+
+class Logged(SGD):
+    def step(self, closure: Any = None) -> Any:
+        return super().step(closure)
+
+
+class Twice(SGD):
+    """A base step that fails is tried again."""
+
+    fails = False
+
+    def step(self, closure: Any = None) -> Any:
+        if self.fails:
+            raise FloatingPointError
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "lpwd"])
+def test_a_class_whose_step_calls_the_base_classs_decays_once(method: str) -> None:
+    SGD([nn.Parameter(torch.ones(1))], lr=0.1)  # from now on torch runs the hooks of both levels
+    model = pair()
+    optimizer = Logged(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, method, RATE)
+    assert still(model, optimizer) == pytest.approx(ONCE)
+    assert still(model, optimizer, closure=lambda: None) == pytest.approx(ONCE)
+
+
+@pytest.mark.parametrize("method", ["wd", "rwd", "l2"])
+def test_the_step_after_one_that_raised_decays(method: str) -> None:
+    model = pair()
+    optimizer = Twice(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, method, RATE)
+    optimizer.fails = True
+    with pytest.raises(FloatingPointError):
+        optimizer.step()
+    optimizer.fails = False
+    first = model[0].weight.detach().clone()
+    (model(torch.zeros(1, 2).double()).sum() * 0).backward()
+    optimizer.zero_grad(set_to_none=False)
+    optimizer.step()
+    assert_close(model[0].weight.detach() / first, torch.full((2, 2), ONCE, dtype=torch.float64))
+
+
+def test_a_checkpoint_of_a_step_that_raised_says_no_decay() -> None:
+    def nan_guard(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        raise FloatingPointError
+
+    model = mlp(dtype=torch.float32)
+    optimizer = Adam(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, "wd", RATE)
+    optimizer.register_step_pre_hook(nan_guard)
+    cross_entropy(model(torch.ones(1, 3)), torch.zeros(1, dtype=torch.long)).backward()
+    with pytest.raises(FloatingPointError):
+        optimizer.step()
+    (group,) = optimizer.state_dict()["param_groups"]
+    assert (group["weight_decay"], group["decoupled_weight_decay"]) == (0, False)
+
+
+# -- the forward pass that is a step's own --------------------------------------------------------
+
+
+@pytest.mark.parametrize("frozen_parts", [("0", "1"), ("0",)])
+def test_weights_that_are_frozen_at_a_forward_pass_keep_their_decay(
+    frozen_parts: tuple[str, ...],
+) -> None:
+    """As a discriminator is while the generator trains."""
+    model = pair()
+    optimizer = SGD(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, "pwd", RATE)
+    before = [p.detach().clone() for p in model.parameters()]
+    frozen = [model.get_submodule(name) for name in frozen_parts]
+    for part in frozen:
+        part.requires_grad_(False)
+    model(torch.zeros(1, 2).double())
+    for part in frozen:
+        part.requires_grad_(True)
+    (model(torch.zeros(1, 2).double()).sum() * 0).backward()
+    optimizer.step()
+    for p, old in zip(model.parameters(), before, strict=True):
+        assert_close(p.detach(), ONCE * old)
+
+
+@pytest.mark.parametrize("method", DECAYS)
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpointed_model_trains_as_a_plain_one(method: str, reentrant: bool) -> None:
+    def run(checkpointed: bool) -> list[Tensor]:
+        model = mlp()
+        optimizer = SGD(model.parameters(), lr=LR)
+        lpwd.WeightDecay(optimizer, model, method, RATE)
+        for step in range(3):
+            x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step)).double()
+            x.requires_grad_()
+            out = checkpoint(model, x, use_reentrant=reentrant) if checkpointed else model(x)
+            assert isinstance(out, Tensor)
+            cross_entropy(out, torch.arange(4) % 2).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return [p.detach() for p in model.parameters()]
+
+    assert_close(run(True), run(False))
+
+
+def test_a_pass_under_autocast_sees_the_decayed_weights() -> None:
+    """Autocast keeps its casts of the weights for as long as it is on."""
+    model = nn.Linear(2, 2, bias=False)
+    optimizer = SGD(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, "pwd", RATE)
+    x = torch.ones(1, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = model(x)
+        optimizer.step()  # no gradients: the weights stay
+        after = model(x)
+    assert_close(after.float(), (ONCE * before).float(), atol=2e-2)
+    assert not torch.equal(before, after)
+
+
+# -- parameters that change -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "lpwd"])
+def test_a_new_head_in_the_place_of_the_old_is_decayed(method: str) -> None:
+    model = pair()
+    optimizer = SGD(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, method, RATE)
+    model[1] = nn.Linear(2, 2).double()
+    optimizer.param_groups[0]["params"] = list(model.parameters())
+    head = model[1].weight.detach().clone()
+    assert still(model, optimizer) == pytest.approx(ONCE)
+    assert_close(model[1].weight.detach(), ONCE * head)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "lpwd"])
+def test_groups_in_another_order_keep_their_own_lr(method: str) -> None:
+    model = pair()
+    groups = [
+        {"params": list(part.parameters()), "lr": lr}
+        for part, lr in zip(model, (0.1, 0.01), strict=True)
+    ]
+    optimizer = SGD(groups, lr=LR)
+    lpwd.WeightDecay(optimizer, model, method, RATE)
+    optimizer.param_groups.reverse()
+    last = model[1].weight.detach().clone()
+    assert still(model, optimizer) == pytest.approx(ONCE)
+    assert_close(model[1].weight.detach(), (1 - 0.01 * RATE) * last)
+
+
+def test_weights_unfrozen_later_count_in_the_mean_over_weights() -> None:
+    model = pair()
+    model[0].requires_grad_(False)
+    optimizer = SGD(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(optimizer, model, "lpwd", RATE, normalize="params")
+    assert list(decay.rates.values()) == pytest.approx([RATE] * len(decay.rates))
+    model[0].requires_grad_(True)
+    assert decay.rates["0.weight"] == pytest.approx(RATE * 2 / 3)
+    assert decay.rates["1.weight"] == pytest.approx(RATE * 4 / 3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_rate_that_is_assigned_acts(method: str) -> None:
+    model = pair()
+    optimizer = SGD(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(optimizer, model, method, RATE)
+    decay.rate = 0.0
+    assert still(model, optimizer) == 1
+    decay.rate = 0.2
+    assert decay.rate == 0.2
+    assert max(decay.rates.values()) == pytest.approx(0.4 if method == "lpwd" else 0.2)
+    with pytest.raises(ValueError, match="rate=-1"):
+        decay.rate = -1
+
+
+def test_a_parametrized_module_is_one_layer_and_its_bias_a_bias() -> None:
+    class Same(nn.Module):
+        def forward(self, w: Tensor) -> Tensor:
+            return w
+
+    parametrize = nn.utils.parametrize
+    normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)), nn.Linear(4, 2))
+    optimizer = SGD(normed.parameters(), lr=LR)
+    assert lpwd.WeightDecay(optimizer, normed, "lpwd", RATE).layer_count == 2
+    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+    parametrize.register_parametrization(model[1], "weight", Same())
+    parametrize.register_parametrization(model[0], "bias", Same())
+    decay = lpwd.WeightDecay(
+        SGD(model.parameters(), lr=LR), model, "wd", RATE, exclude=["norm", "bias"]
+    )
+    assert {name for name, rate in decay.rates.items() if rate} == {"0.weight"}
+
+
+# -- optimizers -----------------------------------------------------------------------------------
+
+
+class Masters(SGD):
+    """bfloat16 weights that are written anew from copies in float32."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for p in self.param_groups[0]["params"]:
+            master = self.state[p].setdefault("master", p.detach().float().clone())
+            master.add_(p.grad.float(), alpha=-self.param_groups[0]["lr"])
+            p.copy_(master)
+
+
+class Bare(Optimizer):
+    """A wrapper that skips torch's own constructor, and with it the hooks."""
+
+    def __init__(self, inner: Optimizer) -> None:
+        self.inner, self.param_groups = inner, inner.param_groups
+        self.defaults, self.state = inner.defaults, inner.state
+
+    def step(self, closure: Any = None) -> Any:
+        return self.inner.step(closure)
+
+
+class Holder(Bare):
+    """One that says which optimizer it holds, as accelerate's does."""
+
+    def __init__(self, inner: Optimizer) -> None:
+        super().__init__(inner)
+        self.optimizer = inner
+
+
+@pytest.mark.parametrize("method", DECAYS)
+def test_weights_kept_in_the_state_are_refused_at_the_first_step(method: str) -> None:
+    model = nn.Linear(2, 2).bfloat16()
+    optimizer = Masters(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, method, RATE)
+    with pytest.raises(ValueError, match="Masters keeps the weights in its own state"):
+        still(model, optimizer)
+
+
+def test_wrappers_are_unwrapped_or_refused() -> None:
+    model = pair()
+    inner = SGD(model.parameters(), lr=LR)
+    with pytest.raises(ValueError, match=r"Bare runs no step hooks .* pass the torch optimizer"):
+        lpwd.WeightDecay(Bare(inner), model, "wd", RATE)
+    holder = Holder(inner)
+    assert lpwd.WeightDecay(holder, model, "wd", RATE).optimizer is inner
+    assert still(model, holder) == pytest.approx(ONCE)
+
+
+def test_an_optimizer_that_never_steps_is_noticed_once() -> None:
+    model = pair()
+    lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "wd", RATE)
+    other = Adam(model.parameters(), lr=LR)
+    elsewhere = SGD([nn.Parameter(torch.ones(1))], lr=LR)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(5):
+            still(model, other)
+            elsewhere.step()
+    (warning,) = [w for w in caught if "has not stepped" in str(w.message)]
+    assert "(Adam) trains the same weights" in str(warning.message)
+
+
+def test_an_lr_of_none_is_named() -> None:
+    model = pair()
+    optimizer = SGD(model.parameters(), lr=LR)
+    optimizer.param_groups[0]["lr"] = None
+    with pytest.raises(ValueError, match="lr=None must be a finite number"):
+        lpwd.WeightDecay(optimizer, model, "wd", RATE)
+
+
+# -- exclusion ------------------------------------------------------------------------------------
+
+
+class LlamaRMSNorm(nn.Module):
+    """Not torch's, and not a subclass of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x
+
+
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [
+        ("norm", {"0.weight", "0.bias", "2.weight", "2.bias"}),
+        (["norm", "bias"], {"0.weight", "2.weight"}),
+        ("1d", {"0.weight", "2.weight"}),
+        ("2", {"0.weight", "0.bias", "1.weight"}),
+        (["2.weight", "bias"], {"0.weight", "1.weight"}),
+        (lambda name, p: p.numel() > 5, {"0.bias", "1.weight", "2.bias"}),
+    ],
+)
+def test_what_people_exclude(exclude: Any, left: set[str]) -> None:
+    model = nn.Sequential(nn.Linear(3, 5), LlamaRMSNorm(), nn.Linear(5, 2))
+    decay = lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "wd", RATE, exclude=exclude)
+    assert {name for name, rate in decay.rates.items() if rate} == left
+
+
+def test_a_name_that_no_parameter_has_is_refused_with_the_nearest() -> None:
+    model = pair()
+    with pytest.raises(ValueError, match=r"exclude='0.wieght' is unknown; did you mean '0.weight'"):
+        lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "wd", RATE, exclude="0.wieght")
+
+
+def test_the_plain_loop_is_as_before() -> None:
+    """None of this changes a bit of it: two decays a step would, as would none."""
+    for method in DECAYS:
+        one, other = mlp(), mlp()
+        mine, plain = SGD(one.parameters(), lr=LR), SGD(other.parameters(), lr=LR)
+        decay = lpwd.WeightDecay(mine, one, method, RATE)
+        rates = decay.rates
+        got, expected = train(one, mine), []
+        for step in range(4):
+            expected += _by_hand(other, plain, method, rates, step)
+        assert_same(got, expected)
+
+
+def _by_hand(model: nn.Module, optimizer: Optimizer, method: str, rates: Any, step: int) -> Any:
+    def decay() -> None:
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                p.mul_(1 - LR * rates[name])
+
+    from small import data, weights
+
+    x, y = data(step)
+    if method in ("pwd", "lpwd"):
+        decay()
+    cross_entropy(model(x), y).backward()
+    if method == "wd":
+        decay()
+    optimizer.step()
+    if method == "rwd":
+        decay()
+    optimizer.zero_grad()
+    return [weights(model)]
