@@ -16,10 +16,11 @@ Kind = str | Callable[[str, Tensor], Any]
 Exclude = Kind | Iterable[Kind]
 
 
-def as_kinds(exclude: Exclude) -> tuple[Kind, ...]:
+def as_kinds(exclude: object) -> tuple[Kind, ...]:
     """One kind, or several. Raises ValueError for what is none."""
-    one = isinstance(exclude, str) or callable(exclude) or not isinstance(exclude, Iterable)
-    kinds: tuple[Any, ...] = (exclude,) if one else tuple(exclude)
+    if isinstance(exclude, str) or not isinstance(exclude, Iterable):
+        exclude = (exclude,)
+    kinds: tuple[Any, ...] = tuple(exclude)
     for kind in kinds:
         if not callable(kind) and not (isinstance(kind, str) and kind):
             check_choice("exclude", kind, EXCLUDE)
