@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 import pandas as pd
 import safetensors.torch
 import timm.optim
@@ -31,6 +30,7 @@ from lpwd.config.errors import ConfigError, one_line_errors
 from lpwd.inputs import cache, models, sources
 from lpwd.inputs.images import Images
 from lpwd.inputs.loaders import Normalize
+from lpwd.inputs.seeds import generator
 from lpwd.store.files import write_whole
 from lpwd.training import record
 
@@ -162,14 +162,13 @@ def augmented(
 
     All draws come from a generator of (seed, epoch), so a resumed run sees the same images.
     """
-    seed = np.random.SeedSequence([cfg.seed, epoch]).generate_state(1)[0]
-    generator = torch.Generator().manual_seed(int(seed))
+    draws = generator(cfg.seed, epoch)
     count, side = len(labels), pixels.shape[1]
-    order = torch.randperm(count, generator=generator).to(pixels.device)
-    shifts = torch.randint(-cfg.shift, cfg.shift + 1, (2, count, 1), generator=generator)
+    order = torch.randperm(count, generator=draws).to(pixels.device)
+    shifts = torch.randint(-cfg.shift, cfg.shift + 1, (2, count, 1), generator=draws)
     grid = torch.arange(side)
     rows, columns = (grid + shifts).clamp(0, side - 1)  # [N, 32] each; edges are repeated
-    flip = torch.rand(count, 1, generator=generator) < 0.5
+    flip = torch.rand(count, 1, generator=draws) < 0.5
     columns = torch.where(flip, columns.flip(1), columns).to(pixels.device)
     rows = rows.to(pixels.device)
     for batch in range(count // cfg.batch_size):

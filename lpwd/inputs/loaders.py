@@ -18,6 +18,7 @@ from torch import Tensor
 from lpwd.config.errors import ConfigError
 from lpwd.inputs.augment import PREFIX, Transform
 from lpwd.inputs.images import SIDE, Images
+from lpwd.inputs.seeds import generator
 
 Batch = tuple[Tensor, Tensor]  # float [B, 3, 32, 32] normalized, int64 [B]; both on the device
 
@@ -57,7 +58,7 @@ class Loader(ABC):
         """The batches of an epoch from number `start` on, in the epoch's own order."""
 
     def _order(self, epoch: int) -> Tensor:
-        return torch.randperm(self.count, generator=_generator(self.seed, epoch, 0))
+        return torch.randperm(self.count, generator=generator(self.seed, epoch, 0))
 
     def _cut(self, batch: int) -> slice:
         return slice(batch * self.batch_size, (batch + 1) * self.batch_size)
@@ -98,8 +99,8 @@ class DeviceLoader(Loader):
 
     def draw_flips(self, epoch: int) -> list[Tensor]:
         """For each transform, which images it flips, in the epoch's order: bool [N]."""
-        generator = _generator(self.seed, epoch, 1)
-        return [torch.rand(self.count, generator=generator) < p for _, p in self.flips]
+        draws = generator(self.seed, epoch, 1)
+        return [torch.rand(self.count, generator=draws) < p for _, p in self.flips]
 
 
 def _flip(transform: Transform, axes: Mapping[str, int]) -> tuple[int, float]:
@@ -114,20 +115,36 @@ def _flip(transform: Transform, axes: Mapping[str, int]) -> tuple[int, float]:
     return axes[transform.name], float(p)
 
 
-def device_batches(
-    images: Images,
-    *,
-    batch_size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device | str,
-    channels_last: bool = True,
-) -> Iterator[Batch]:
-    """The images in their own order, moved to the device once and cut into batches there."""
-    normalize = Normalize(mean, std, torch.device(device), channels_last)
-    pixels = _to(torch.device(device), images.pixels).split(batch_size)
-    labels = _to(torch.device(device), images.labels).split(batch_size)
-    return ((normalize(x), y) for x, y in zip(pixels, labels, strict=True))
+class DeviceBatches:
+    """The images in their own order, kept on the device and normalized batch by batch."""
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str,
+        channels_last: bool = True,
+    ) -> None:
+        device = torch.device(device)
+        self.batch_size = batch_size
+        self.normalize = Normalize(mean, std, device, channels_last)
+        self.pixels, self.labels = _to(device, images.pixels), _to(device, images.labels)
+
+    def __len__(self) -> int:
+        """Images, not batches."""
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.first(None)
+
+    def first(self, count: int | None) -> Iterator[Batch]:
+        """Batches of the first `count` images; None: of all."""
+        pixels = self.pixels[:count].split(self.batch_size)
+        labels = self.labels[:count].split(self.batch_size)
+        return ((self.normalize(x), y) for x, y in zip(pixels, labels, strict=True))
 
 
 class Normalize:
@@ -154,8 +171,3 @@ class Normalize:
 
 def _to(device: torch.device, array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(array)).to(device)
-
-
-def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, epoch, purpose]).generate_state(1)
-    return torch.Generator().manual_seed(int(state[0]))

@@ -11,8 +11,6 @@ from pathlib import Path
 from lpwd.config.errors import CannotWrite, writing
 from lpwd.config.paths import ROOT
 
-# -- files ----------------------------------------------------------------------------------------
-
 
 def results_dir(scale: str) -> Path:
     """results/<scale>; the environment variable LPWD_RESULTS takes the place of results/."""

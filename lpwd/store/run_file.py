@@ -12,9 +12,6 @@ VERSION = 1
 Record = dict[str, Any]
 
 
-# -- one run on disk ------------------------------------------------------------------------------
-
-
 def _strict(tree: Any) -> Any:
     """NaN and infinities are no JSON: null takes their place."""
     if isinstance(tree, dict):

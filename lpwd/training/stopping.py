@@ -5,15 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lpwd.training.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    pass
 from lpwd.training.build import Training
-
-# -- stopping -------------------------------------------------------------------------------------
+from lpwd.training.checkpoint import Checkpoint
 
 
 class Stopped(KeyboardInterrupt):

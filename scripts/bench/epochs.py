@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpwd.inputs import data
-from lpwd.inputs.loaders import device_batches
+from lpwd.inputs.loaders import DeviceBatches
 from lpwd.training import loop, record
 from scripts.bench.measure import DEVICE, Row, median_seconds, side_by_side, training
 
@@ -57,7 +57,7 @@ def _parts(t: loop.Training) -> dict[str, Callable[[], Any]]:
     return {
         "batches": lambda: [None for _ in t.loader.epoch(t.epoch)],
         "decay and optimizer": lambda: [step() for _ in range(len(t.loader))],
-        "evaluation": lambda: [record.correct(t, s) for s in (t.images.test, t.images.heldout)],
+        "evaluation": lambda: [record.correct(t, s) for s in (t.test, t.heldout)],
     }
 
 
@@ -79,7 +79,7 @@ def _epoch(t: loop.Training) -> Callable[[], Any]:
 
 
 def _batches(t: loop.Training, images: data.Images, size: int) -> list[tuple[Tensor, Tensor]]:
-    made = device_batches(
+    made = DeviceBatches(
         images, batch_size=size, mean=t.cfg.data.mean, std=t.cfg.data.std, device=t.device
     )
     return [(x.clone(memory_format=torch.channels_last), y) for x, y in made]

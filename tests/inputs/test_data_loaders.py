@@ -9,7 +9,7 @@ from lpwd.config.errors import ConfigError
 from lpwd.inputs.albumentations_loader import AlbumentationsLoader
 from lpwd.inputs.augment import build_augment
 from lpwd.inputs.images import Images
-from lpwd.inputs.loaders import DeviceLoader, device_batches
+from lpwd.inputs.loaders import DeviceBatches, DeviceLoader
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 FLIP = "albumentations.HorizontalFlip"
@@ -156,7 +156,7 @@ def test_layouts(images, channels_last):
 
 
 def test_batches_to_measure_on_keep_the_order(images):
-    batches = list(device_batches(images, batch_size=20, mean=MEAN, std=STD, device="cpu"))
+    batches = list(DeviceBatches(images, batch_size=20, mean=MEAN, std=STD, device="cpu"))
     assert [len(y) for _, y in batches] == [20, 20, 10]
     x, y = epoch(batches)
     assert y.tolist() == images.labels.tolist()

@@ -22,7 +22,7 @@ from timm.layers import resize_rel_pos_bias_table
 import lpwd
 from lpwd.config.errors import ConfigError
 from lpwd.inputs import data, models, weights
-from lpwd.inputs.loaders import device_batches
+from lpwd.inputs.loaders import DeviceBatches
 
 ROOT = Path(__file__).resolve().parents[2]
 MICRO = sorted(path.stem for path in (ROOT / "weights").glob("*.safetensors"))
@@ -129,7 +129,7 @@ def test_real_steps_of_full_size_models_on_real_images(in22k, real_data, name, m
     wanted = OmegaConf.create({"train": 16, "heldout": 0, "test": 1})
     images = data.load(cfg, wanted).train
     norm = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    ((x, y),) = device_batches(images, batch_size=16, device="cpu", **norm)
+    ((x, y),) = DeviceBatches(images, batch_size=16, device="cpu", **norm)
     torch.manual_seed(0)
     net = models.create(config(name, pretrained=str(in22k(name)), kwargs=kwargs(name)), 100)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
