@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
-import torch
 from omegaconf import DictConfig
-from torch.nn import functional as F
 
 from lpwd.config.compose import composed
 from lpwd.store import identity
 from lpwd.store.files import results_dir
 
-# -- time and disk --------------------------------------------------------------------------------
+if TYPE_CHECKING:
+    import torch  # two seconds to import: only where something is measured
 
 
 def seconds_of(settings: identity.Settings, scale: str, stored: pd.DataFrame) -> float:
@@ -51,6 +50,9 @@ def _measured_seconds(scale: str, model: str, data: str, epochs: int) -> float:
 
 def _seconds_per_image(cfg: DictConfig, device: torch.device, batch: int) -> tuple[float, float]:
     """Seconds an image takes in evaluation and in training; the first of three is warm-up."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
     from lpwd.inputs import models
     from lpwd.training.build import make_optimizer
 
@@ -66,7 +68,7 @@ def _seconds_per_image(cfg: DictConfig, device: torch.device, batch: int) -> tup
             model(x)
 
     def train() -> None:
-        F.cross_entropy(model(x), y).backward()
+        cross_entropy(model(x), y).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -85,13 +87,18 @@ def _timed(function: Any, device: torch.device, repeats: int = 2) -> float:
 
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
+        import torch
+
         torch.cuda.synchronize(device)
 
 
 def disk_bytes(scale: str, count: int, workers: int) -> int:
     """Room for `count` more stored runs and for the checkpoints of `workers` at once."""
-    cfg = composed([f"scale={scale}", f"model={_largest(scale)}", "model.pretrained=false"])
+    import torch
+
     from lpwd.inputs import models
+
+    cfg = composed([f"scale={scale}", f"model={_largest(scale)}", "model.pretrained=false"])
 
     with torch.device("meta"):
         parameters = sum(p.numel() for p in models.create(cfg.model, 100).parameters())

@@ -1,4 +1,4 @@
-"""Claims: one process trains a run; a dead one's claim is taken over."""
+"""One process trains a run; a dead one's lock is taken over."""
 
 import os
 import subprocess
