@@ -27,7 +27,7 @@ def real_data() -> Path:
 # -- faults (faults.py) ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     warm = Warm()
     yield warm
@@ -41,7 +41,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the sweep that nothing befell."""
     folder = tmp_path_factory.mktemp("whole") / "results"

@@ -273,6 +273,14 @@ def kill(pid: int) -> bool:
     return True
 
 
+def foreign_claim(work: Path) -> Path:
+    """A claim of another machine, whose heartbeat is now."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "claim-1"
+    path.write_text("elsewhere.example 123 another-boot/pid:[1]")
+    return path
+
+
 def wait_until(true: Any, seconds: float = 120) -> bool:
     """Wait for a condition; False where it does not come."""
     end = time.monotonic() + seconds
