@@ -1,4 +1,4 @@
-"""python -m lpwd.listing: what stands in the listing is what the decay does."""
+"""python -m lpwd.listing: the listing shows what the decay does."""
 
 import subprocess
 import sys

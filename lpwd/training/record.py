@@ -35,7 +35,7 @@ def commit() -> str:
 
 
 def epoch_row(t: Training) -> dict[str, Any]:
-    """What is recorded of an epoch; accuracies in percent. A diverged one is not evaluated."""
+    """What is recorded of an epoch; accuracies in percent, NaN after a divergence."""
     nan = float("nan")
     images = min(t.loader.count, len(t.loader) * t.loader.batch_size)  # fewer with drop_last
     train_loss = float(t.loss_sum) / images
@@ -64,7 +64,7 @@ def epoch_row(t: Training) -> dict[str, Any]:
 
 @torch.inference_mode()
 def correct(t: Training, batches: DeviceBatches, limit: int | None = None) -> np.ndarray:
-    """Which of the (first `limit`) images the model classifies rightly: bool [N]."""
+    """Which of the (first `limit`) images are classified correctly: bool [N]."""
     t.forward.eval()
     hits = []
     precision = autocast(t.cfg, t.device)

@@ -187,7 +187,7 @@ def test_a_server_that_is_not_there_stops_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The run is stored and mirrored offline; one line tells why."""
+    """The run is stored and mirrored offline; one line says why."""
     monkeypatch.setattr(wandb_log, "INIT_SECONDS", 3)
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     url = "http://127.0.0.1:9" if server == "absent" else silent_server
