@@ -50,8 +50,7 @@ def run_once(cfg: DictConfig) -> str:
     settings = identity.settings(config)
     run, store = identity.run_id(settings), Store(config["scale"]["name"])
     if store.has(run):
-        known = store.collect().runs.query("hash == @run").iloc[0].to_dict()
-        return f"{describe(run, known)}; stored already, another seed= trains anew"
+        return f"{describe(run, store.summary(run))}; stored already, another seed= trains anew"
     with RunLock(store.work(run)) as lock:
         if not lock.mine:
             return f"{run} is in training elsewhere ({lock.holder})"
@@ -67,9 +66,7 @@ def run_once(cfg: DictConfig) -> str:
             if is_out_of_memory(error):
                 raise ConfigError(OUT_OF_MEMORY) from error
             raise
-    record = store.read(run)
-    assert record is not None
-    return f"{describe(run, record['summary'])}; stored in {store.runs / run}"
+    return f"{describe(run, store.summary(run))}; stored in {store.runs / run}"
 
 
 def _train(cfg: DictConfig, store: Store, run: str, settings: identity.Settings) -> None:

@@ -106,6 +106,13 @@ class Store:
         """Is the run stored, by its directory or by its row in the collected files?"""
         return self._body(run) is not None or run in self._collected().hashes
 
+    def summary(self, run: str) -> dict[Any, Any]:
+        """The summary of a stored run, from its directory or from its row."""
+        if record := self.read(run):
+            return record["summary"]
+        runs = self._collected().results.runs
+        return runs[runs["hash"] == run].iloc[0].to_dict()
+
     def settings(self, run: str) -> Settings:
         """The settings of a stored run. Raises ConfigError if it is not stored, or has none."""
         body = self._body(run)
