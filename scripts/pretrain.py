@@ -75,8 +75,8 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch
         self.path = Path(cfg.work) / f"{cfg.model.name}.pt"
         torch.manual_seed(cfg.seed)
-        scratch = OmegaConf.merge(cfg.model, {"pretrained": False})
-        assert isinstance(scratch, DictConfig)
+        scratch = cfg.model.copy()
+        scratch.pretrained = False
         self.model = models.create(scratch, cfg.data.classes).to(
             device, memory_format=torch.channels_last
         )  # pyright: ignore
@@ -90,7 +90,9 @@ class Trainer:
             warmup_lr_init=0.01 * cfg.lr,
             t_in_epochs=False,
         )
-        self.normalize = Normalize(cfg.data.mean, cfg.data.std, device, channels_last=True)
+        self.normalize = Normalize(
+            cfg.data.mean, cfg.data.std, cfg.data.side, device, channels_last=True
+        )
         self.rows: list[dict[str, float]] = []
         self.commit = record.commit()
 
@@ -150,7 +152,7 @@ class Trainer:
 
 def recipe(cfg: DictConfig) -> dict[str, Any]:
     """What decides the weights, beside the data."""
-    model = OmegaConf.to_container(cfg.model)
+    model = OmegaConf.to_container(cfg.model, resolve=True)
     assert isinstance(model, dict)
     return {"arch": model["arch"], "kwargs": model["kwargs"], **{key: cfg[key] for key in RECIPE}}
 

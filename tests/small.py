@@ -39,7 +39,8 @@ class Still(Optimizer):
 
 def micro(name: str, **kwargs: Any) -> nn.Module:
     """convnext_micro or swin_micro of configs/model, in float64, without drop path."""
-    config = yaml.safe_load((REPOSITORY / "configs" / "model" / f"{name}.yaml").read_text())
+    text = (REPOSITORY / "configs" / "model" / f"{name}.yaml").read_text()
+    config = yaml.safe_load(text.replace('"${data.side}"', "32"))
     kwargs = {**config["kwargs"], "num_classes": 10, "drop_path_rate": 0.0, **kwargs}
     torch.manual_seed(0)
     return timm.create_model(config["arch"], **kwargs).double()

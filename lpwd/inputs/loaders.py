@@ -17,10 +17,10 @@ from torch import Tensor
 
 from lpwd.config.errors import ConfigError
 from lpwd.inputs.augment import PREFIX, Transform
-from lpwd.inputs.images import SIDE, Images
+from lpwd.inputs.images import Images
 from lpwd.inputs.seeds import generator
 
-Batch = tuple[Tensor, Tensor]  # float [B, 3, 32, 32] normalized, int64 [B]; both on the device
+Batch = tuple[Tensor, Tensor]  # float [B, 3, side, side] normalized, int64 [B]; on the device
 
 
 class Loader(ABC):
@@ -41,7 +41,7 @@ class Loader(ABC):
     ) -> None:
         self.count, self.batch_size, self.seed = len(images.labels), batch_size, seed
         self.device = torch.device(device)
-        self.normalize = Normalize(mean, std, self.device, channels_last)
+        self.normalize = Normalize(mean, std, images.side, self.device, channels_last)
         self.steps = (math.floor if drop_last else math.ceil)(self.count / batch_size)
         if self.steps == 0:
             raise ConfigError(
@@ -130,7 +130,7 @@ class DeviceBatches:
     ) -> None:
         device = torch.device(device)
         self.batch_size = batch_size
-        self.normalize = Normalize(mean, std, device, channels_last)
+        self.normalize = Normalize(mean, std, images.side, device, channels_last)
         self.pixels, self.labels = _to(device, images.pixels), _to(device, images.labels)
 
     def __len__(self) -> int:
@@ -148,24 +148,25 @@ class DeviceBatches:
 
 
 class Normalize:
-    """uint8 [B, 32, 32, 3] → float [B, 3, 32, 32], (pixels / 255 - mean) / std."""
+    """uint8 [B, side, side, 3] → float [B, 3, side, side], (pixels / 255 - mean) / std."""
 
     def __init__(
         self,
         mean: Sequence[float],
         std: Sequence[float],
+        side: int,
         device: torch.device,
         channels_last: bool,
     ) -> None:
-        wide = torch.tensor([list(mean), list(std)], dtype=torch.float64).repeat(1, SIDE)
+        wide = torch.tensor([list(mean), list(std)], dtype=torch.float64).repeat(1, side)
         self.scale = (1 / (255 * wide[1])).float().to(device)
         self.shift = (-wide[0] / wide[1]).float().to(device)
-        self.channels_last = channels_last
+        self.side, self.channels_last = side, channels_last
 
     def __call__(self, pixels: Tensor) -> Tensor:
         # A whole row of pixels at once: several times faster than three channels at once.
         rows = pixels.flatten(2).float().mul_(self.scale).add_(self.shift)
-        images = rows.unflatten(2, (SIDE, 3)).permute(0, 3, 1, 2)  # so it is channels_last
+        images = rows.unflatten(2, (self.side, 3)).permute(0, 3, 1, 2)  # so it is channels_last
         return images if self.channels_last else images.contiguous()
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -26,7 +27,7 @@ def create(model: DictConfig, classes: int) -> nn.Module:
     import timm
 
     check_arch(model.arch)
-    kwargs: dict[str, Any] = OmegaConf.to_container(model.kwargs)  # pyright: ignore
+    kwargs: dict[str, Any] = OmegaConf.to_container(model.kwargs, resolve=True)  # pyright: ignore
     try:
         net = timm.create_model(model.arch, pretrained=False, num_classes=classes, **kwargs)
     except Exception as error:  # timm's models do not check what they are given
@@ -40,6 +41,26 @@ def create(model: DictConfig, classes: int) -> nn.Module:
     if file is not None:
         load_weights(net, file)
     return net
+
+
+def check_side(net: nn.Module, side: int) -> None:
+    """Raise ConfigError for a model that cannot take images of side × side pixels.
+
+    One pass on the meta device, without drop path: nothing is computed, nothing drawn.
+    """
+    meta = {name: tensor.to("meta") for name, tensor in net.state_dict(keep_vars=True).items()}
+    training = net.training
+    try:
+        with torch.no_grad():
+            images = torch.empty(1, 3, side, side, device="meta")
+            torch.func.functional_call(net.eval(), meta, (images,))
+    except Exception as error:  # each model says in its own way what it does not take
+        raise ConfigError(
+            f"data.side={side}: the model cannot take images of {side}×{side} pixels"
+            f" ({first_line(error)}); choose another model or other model.kwargs"
+        ) from None
+    finally:
+        net.train(training)
 
 
 def load_weights(net: nn.Module, file: Path) -> None:

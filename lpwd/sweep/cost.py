@@ -30,19 +30,14 @@ def seconds_of(settings: identity.Settings, scale: str, stored: pd.DataFrame) ->
     return _measured_seconds(scale, settings["model"]["name"], data["name"], scaled["epochs"])
 
 
-#: Images of the whole data sets: training and test.
-SIZES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
-
-
 @cache
 def _measured_seconds(scale: str, model: str, data: str, epochs: int) -> float:
     from lpwd.config.machine import choose_device
+    from lpwd.inputs.data import sizes
 
     cfg = composed([f"scale={scale}", f"model={model}", f"data={data}", "model.pretrained=false"])
     device = choose_device(cfg.machine.device)
-    images, sizes = cfg.scale.images, SIZES.get(data, (0, 0))
-    train = sizes[0] if images.train is None else images.train
-    test = (sizes[1] if images.test is None else images.test) + images.heldout
+    train, test = sizes(cfg.data, cfg.scale.images)
     batch = min(cfg.scale.batch_size, 512 if device.type == "cuda" else 32)
     forward, step = _seconds_per_image(cfg, device, batch)
     return epochs * (train * step + test * forward)
@@ -60,7 +55,8 @@ def _seconds_per_image(cfg: DictConfig, device: torch.device, batch: int) -> tup
     model: Any = models.create(cfg.model, cfg.data.classes)
     model = model.to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(cfg, model)
-    x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
+    side = cfg.data.side
+    x = torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
     y = torch.zeros(batch, dtype=torch.long, device=device)
 
     def evaluate() -> None:

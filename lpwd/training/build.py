@@ -90,6 +90,7 @@ def prepare(cfg: DictConfig) -> Training:
     loader = make_loader(cfg, images.train, device)
     torch.manual_seed(seed_of(cfg.seed, 0))  # the head's initial weights; epochs count from 1
     model = models.create(cfg.model, cfg.data.classes)
+    models.check_side(model, cfg.data.side)
     layout = torch.channels_last if cfg.machine.channels_last else torch.contiguous_format
     model = cast(nn.Module, model.to(device, memory_format=layout))  # pyright: ignore
     forward = cast(nn.Module, torch.compile(model)) if cfg.machine.compile else model

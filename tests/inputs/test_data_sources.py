@@ -98,8 +98,8 @@ CLASSES = {"digits": 10, "cifar100": 100}
 
 def load(root, name="cifar10", **images):
     wanted = {"train": None, "heldout": 0, "test": None, **images}
-    cfg = OmegaConf.create({"name": name, "root": str(root), "classes": CLASSES.get(name, 3)})
-    return data.load(cfg, OmegaConf.create(wanted))
+    cfg = {"name": name, "root": str(root), "classes": CLASSES.get(name, 3), "side": 32}
+    return data.load(OmegaConf.create(cfg), OmegaConf.create(wanted))
 
 
 def same(one, other):

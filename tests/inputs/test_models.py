@@ -33,7 +33,8 @@ FULL = {
 
 
 def config(name, **changes):
-    return OmegaConf.merge(OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml"), changes)
+    model = OmegaConf.load(ROOT / "configs" / "model" / f"{name}.yaml")
+    return OmegaConf.create({"data": {"side": 32}, "model": OmegaConf.merge(model, changes)}).model
 
 
 def same(model, state, *, but="head.fc"):
@@ -125,7 +126,8 @@ def test_full_size_weights(in22k, name):
 @pytest.mark.parametrize("method", ["baseline", "l2", "wd", "rwd", "pwd", "lpwd"])
 @pytest.mark.parametrize("name", FULL)
 def test_real_steps_of_full_size_models_on_real_images(in22k, real_data, name, method):
-    cfg = OmegaConf.create({"name": "cifar100", "root": str(real_data), "classes": 100})
+    cfg = {"name": "cifar100", "root": str(real_data), "classes": 100, "side": 32}
+    cfg = OmegaConf.create(cfg)
     wanted = OmegaConf.create({"train": 16, "heldout": 0, "test": 1})
     images = data.load(cfg, wanted).train
     norm = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
