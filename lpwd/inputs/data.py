@@ -73,9 +73,8 @@ def _check_shape(data: DictConfig, train: Images, test: Images) -> None:
         ("side", train.side),
     ):
         if data[key] != found:
-            raise ConfigError(
-                f"data.{key}={data[key]}: {data.name} has {found}; see configs/data/{data.name}.yaml"
-            )
+            of = f"configs/data/{data.name}.yaml"
+            raise ConfigError(f"data.{key}={data[key]}: {data.name} has {found}; mend {of}")
     if test.side != train.side:
         raise ConfigError(
             f"{data.name}: test images of {test.side}×{test.side} pixels, training images of"

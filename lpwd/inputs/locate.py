@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from lpwd.inputs.readers import (
 )
 from lpwd.inputs.sources import Source
 
+Reader = Callable[[Source, tuple[Path, ...]], Images]
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -30,7 +32,7 @@ class Layout:
 
     kind: str
     files: dict[str, tuple[Path, ...]]  # split → files (parquet, pickles) or one folder
-    read: Callable[[Source, tuple[Path, ...]], Images]
+    read: Reader
 
     def stamp(self) -> list[list[Any]]:
         """What changes when any file does: path, size and time, or a folder's digest of these.
@@ -65,18 +67,15 @@ def find(source: Source, root: Path) -> Layout | None:
         ConfigError: a layout was begun but a split of it is missing.
     """
     homes = [root / home for home in source.homes] + [root]
-    for kind, look, read in (
-        ("parquet", _parquet_files, read_parquet),
-        ("pickles", _pickle_files, read_pickles),
-        ("folders", _class_folder, read_folders),
+    for kind, look in (
+        ("parquet", _parquet_files),
+        ("pickles", _pickle_files),
+        ("folders", _class_folder),
     ):
         for home in homes:
             files = {split: look(source, home, split) for split in source.counts}
             if all(files.values()):
-                if kind == "folders":
-                    names = class_names(source, [path for of in files.values() for path in of])
-                    read = partial(read, classes=names)
-                return Layout(kind, files, read)
+                return Layout(kind, files, _reader(kind, source, files))
             begun = [str(path) for found in files.values() for path in found]
             if begun and kind != "folders":
                 missing = next(split for split, found in files.items() if not found)
@@ -85,6 +84,13 @@ def find(source: Source, root: Path) -> Layout | None:
                     f" fetch the rest, or move it away"
                 )
     return None
+
+
+def _reader(kind: str, source: Source, files: Mapping[str, tuple[Path, ...]]) -> Reader:
+    if kind == "folders":  # the splits number their classes together
+        folders = [folder for of_split in files.values() for folder in of_split]
+        return partial(read_folders, classes=class_names(source, folders))
+    return read_parquet if kind == "parquet" else read_pickles
 
 
 def download(source: Source, root: Path) -> Layout:
