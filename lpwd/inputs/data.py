@@ -73,8 +73,10 @@ def _check_shape(data: DictConfig, train: Images, test: Images) -> None:
         ("side", train.side),
     ):
         if data[key] != found:
-            of = f"configs/data/{data.name}.yaml"
-            raise ConfigError(f"data.{key}={data[key]}: {data.name} has {found}; mend {of}")
+            raise ConfigError(
+                f"data.{key}={data[key]}: {data.name} has {found}; leave it out, or mend"
+                f" configs/data/{data.name}.yaml"
+            )
     if test.side != train.side:
         raise ConfigError(
             f"{data.name}: test images of {test.side}×{test.side} pixels, training images of"

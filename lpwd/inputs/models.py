@@ -57,7 +57,7 @@ def check_side(net: nn.Module, side: int) -> None:
     except Exception as error:  # each model says in its own way what it does not take
         raise ConfigError(
             f"data.side={side}: the model cannot take images of {side}×{side} pixels"
-            f" ({first_line(error)}); choose another model or other model.kwargs"
+            f" ({first_line(error).rstrip('.')}); choose another model or other model.kwargs"
         ) from None
     finally:
         net.train(training)
