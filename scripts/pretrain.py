@@ -210,7 +210,7 @@ def export(cfg: DictConfig, trainer: Trainer, val: tuple[Tensor, Tensor]) -> Pat
     out.parent.mkdir(parents=True, exist_ok=True)
     log = pd.DataFrame(trainer.rows).to_csv(index=False, float_format="%.6g")
     content = safetensors.torch.save(half, metadata)
-    checksum = f"{hashlib.sha256(content).hexdigest()}  {out.name}\n"  # read by lpwd/models.py
+    checksum = f"{hashlib.sha256(content).hexdigest()}  {out.name}\n"  # read by inputs/weights.py
     write_whole(out.with_suffix(".csv"), log.encode())
     write_whole(out.with_suffix(".sha256"), checksum.encode())
     write_whole(out, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -45,13 +46,18 @@ class Layout:
 
 def _stamp(path: Path) -> list[Any]:
     if path.is_dir():
-        files = [_stamp(file) for file in files_below(path)]
-        return [str(path.resolve()), len(files), hashlib.sha256(repr(files).encode()).hexdigest()]
+        files = [(file, *_size_and_time(file)) for file in files_below(path)]
+        digest = hashlib.sha256(repr(files).encode()).hexdigest()
+        return [str(path.resolve()), len(files), digest]
+    return [str(path.resolve()), *_size_and_time(path)]
+
+
+def _size_and_time(path: Path | str) -> tuple[int, int]:
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116 (a Path for each of 50,000 files takes longer)
     except OSError as error:
-        raise ConfigError(_unreadable(path, error)) from None
-    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+        raise ConfigError(_unreadable(Path(path), error)) from None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _unreadable(path: Path, error: OSError) -> str:
@@ -77,7 +83,7 @@ def find(source: Source, root: Path) -> Layout | None:
             if all(files.values()):
                 return Layout(kind, files, _reader(kind, source, files))
             begun = [str(path) for found in files.values() for path in found]
-            if begun and kind != "folders":
+            if begun and not (kind == "folders" and home == root):  # root/train may be anyone's
                 missing = next(split for split, found in files.items() if not found)
                 raise ConfigError(
                     f"{source.title}: {home} holds {Path(begun[0]).name} but no {missing} images;"
@@ -203,7 +209,7 @@ def _pickle_files(source: Source, home: Path, split: str) -> tuple[Path, ...]:
 
 
 def _class_folder(source: Source, home: Path, split: str) -> tuple[Path, ...]:
-    folders = [home / name for name in source.names(split) if (home / name).is_dir()]
-    return tuple(folder for folder in folders if any(path.is_dir() for path in folder.iterdir()))[
-        :1
-    ]
+    for folder in (home / name for name in source.names(split)):
+        if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
+            return (folder,)
+    return ()

@@ -143,7 +143,7 @@ def _labelled_files(folder: Path) -> Iterator[tuple[Path, str]]:
         yield from _annotated(folder)
         return
     for name in sorted(_names_in(folder)):
-        for file in files_below(folder / name):
+        for file in map(Path, files_below(folder / name)):
             if file.suffix.lower() in SUFFIXES:
                 yield file, name
 
@@ -155,15 +155,15 @@ def _annotated(folder: Path) -> list[tuple[Path, str]]:
     return [(folder / "images" / file, name) for file, name, *_ in rows]
 
 
-def files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[str]:
     """The files in a folder at any depth, through links, without hidden ones; in order."""
-    found: list[Path] = []
-    above: dict[str, set[str]] = {str(folder): {os.path.realpath(folder)}}
+    found: list[str] = []
+    above = {str(folder): {os.path.realpath(folder)}}
     for at, folders, names in os.walk(folder, followlinks=True):
-        found += [Path(at, name) for name in names if name[0] != "."]
-        inner = {name: os.path.realpath(Path(at, name)) for name in folders if name[0] != "."}
+        found += [f"{at}/{name}" for name in names if name[0] != "."]
+        inner = {name: os.path.realpath(f"{at}/{name}") for name in folders if name[0] != "."}
         folders[:] = [name for name, real in inner.items() if real not in above[at]]  # no circles
-        above |= {str(Path(at, name)): above[at] | {inner[name]} for name in folders}
+        above |= {f"{at}/{name}": above[at] | {inner[name]} for name in folders}
     return sorted(found)
 
 
