@@ -102,7 +102,7 @@ def _resolve(name: str) -> Path:
         path = Path(name).expanduser()
         for candidate in (path, ROOT / path):
             if candidate.is_file():
-                return candidate.absolute()  # a link keeps its name: its ending tells the format
+                return candidate.absolute()  # a link keeps its name: its ending is the format's
     raise ConfigError(
         f"there is no weights file {name}; give its path as model.pretrained (or model.weights), or"
         f" use model.pretrained=false; scripts/pretrain.py makes those of the micro models"
@@ -112,7 +112,7 @@ def _resolve(name: str) -> Path:
 def check_intact(file: Path) -> None:
     """Raise ConfigError for a changed file, where its SHA-256 is known: bits may flip on any disk.
 
-    It stands beside the file (<name>.sha256, as sha256sum writes it), or is the name of the file
+    It is beside the file (<name>.sha256, as sha256sum writes it), or is the name of the file
     that the hub's cache links to.
     """
     beside, own_name = file.with_suffix(".sha256"), file.resolve().name

@@ -71,7 +71,7 @@ def test_damaged_and_hostile_files(tmp_path, micro_state):
 
 
 def copied(tmp_path, hubs):
-    """Weights of the repository with what tells their checksum: a file beside, or their name."""
+    """Weights of the repository with their checksum in a file beside them, or as their name."""
     ours = ROOT / "weights" / "convnext_micro.safetensors"
     checksum = ours.with_suffix(".sha256")
     if hubs:  # in the hub's cache a file is a link, its target named by its checksum
