@@ -6,12 +6,14 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from omegaconf import OmegaConf
 
 from lpwd.config.errors import ConfigError, first_line
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PREFIX = "albumentations."
 
@@ -76,7 +78,7 @@ def build_augment(augment: Iterable[Any]) -> list[Transform]:
 
 # -- what transforms make of the images -----------------------------------------------------------
 
-States = dict[tuple[str, tuple[int, ...]], np.ndarray]  # (type, shape) → an image of these
+States = dict[tuple[str, tuple[int, ...]], "np.ndarray"]  # (type, shape) → an image of these
 DRAWS = 8  # of a transform's random parameters, such as a crop's size
 
 

@@ -69,7 +69,13 @@ def cache_dir(root: Path) -> Path:
     # The mode too: os.access lets the superuser write where the owner asked for nobody to.
     if os.access(existing, os.W_OK) and existing.stat().st_mode & stat.S_IWUSR:
         return root / ".lpwd"
-    return Path("~/.cache/lpwd").expanduser() / own
+    try:
+        return Path.home() / ".cache" / "lpwd" / own
+    except RuntimeError:
+        raise ConfigError(
+            f"{root} is read-only and there is no home folder: set LPWD_CACHE to a folder for the"
+            " decoded images"
+        ) from None
 
 
 def _read_sound(
