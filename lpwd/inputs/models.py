@@ -43,24 +43,20 @@ def create(model: DictConfig, classes: int) -> nn.Module:
     return net
 
 
+@torch.inference_mode()
 def check_side(net: nn.Module, side: int) -> None:
-    """Raise ConfigError for a model that cannot take images of side × side pixels.
-
-    One pass on the meta device, without drop path: nothing is computed, nothing drawn.
-    """
-    meta = {name: tensor.to("meta") for name, tensor in net.state_dict(keep_vars=True).items()}
-    training = net.training
+    """Raise ConfigError for a new model that cannot take images of side × side pixels."""
     try:
-        with torch.no_grad():
-            images = torch.empty(1, 3, side, side, device="meta")
-            torch.func.functional_call(net.eval(), meta, (images,))
+        net.eval()(torch.zeros(1, 3, side, side))
     except Exception as error:  # each model says in its own way what it does not take
+        if is_out_of_memory(error):
+            raise
         raise ConfigError(
             f"data.side={side}: the model cannot take images of {side}×{side} pixels"
             f" ({first_line(error).rstrip('.')}); choose another model or other model.kwargs"
         ) from None
     finally:
-        net.train(training)
+        net.train()
 
 
 def load_weights(net: nn.Module, file: Path) -> None:
