@@ -30,14 +30,11 @@ def load(data: DictConfig, images: DictConfig) -> Dataset:
     Raises:
         ConfigError: the data are not there or not what they should be, or there are too few.
     """
-    if data.name == "digits":
-        pool = canonical(digits())
-        test = pool.part(0, _count("test", images.test, len(pool.labels)))
-        rest = pool.part(len(test.labels), len(pool.labels))
-    else:
-        rest, test = _splits(data)
-        test = test.part(0, _count("test", images.test, len(test.labels)))
+    rest, test = _splits(data)
     _check_shape(data, rest, test)
+    test = test.part(0, _count("test", images.test, len(test.labels)))
+    if data.name == "digits":
+        rest = rest.part(len(test.labels), len(rest.labels))
     total = len(rest.labels)
     heldout = _count("heldout", images.heldout or 0, total)
     train = _count("train", images.train, total - heldout)
@@ -59,6 +56,10 @@ def sizes(data: DictConfig, images: DictConfig) -> tuple[int, int]:
 
 
 def _splits(data: DictConfig) -> tuple[Images, Images]:
+    """All training and all test images; of the digits both are the pool."""
+    if data.name == "digits":
+        pool = canonical(digits())
+        return pool, pool
     known = {*sources.SOURCES, *names_in("data")}
     if data.name not in known:
         raise ConfigError(f"data.name={data.name} is unknown; known are {', '.join(sorted(known))}")

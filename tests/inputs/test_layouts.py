@@ -102,6 +102,8 @@ def test_digits_are_one_pool(tmp_path):
     assert parts.train.pixels.shape == (1000, 32, 32, 3)
     assert parts.train.pixels.max() == 255
     assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match=r"scale\.images\.train=1, but there are 0…0 left for it"):
+        load(tmp_path, "digits", train=1, test=1797)
 
 
 def test_an_unknown_data_set_is_named(tmp_path):
