@@ -91,6 +91,16 @@ def test_every_part_has_the_classes_in_their_proportions(root: Path) -> None:
     assert np.bincount(parts.heldout.labels).tolist() == [5, 10, 15]
 
 
+def test_sizes_are_read_only_where_nobody_declares_them(root: Path) -> None:
+    write_folders(root / "threes")
+    whole = OmegaConf.create({"train": None, "heldout": 30, "test": None})
+    threes = {"name": "threes", "root": str(root), "classes": 3, "side": 48}
+    assert data.sizes(OmegaConf.create(threes), whole) == (90, 54)
+    nowhere = OmegaConf.create({"name": "cifar100", "root": "/nowhere"})
+    assert data.sizes(nowhere, whole) == (49_970, 10_030)
+    assert data.sizes(nowhere, OmegaConf.create({**whole, "train": 7, "test": 5})) == (7, 35)
+
+
 def test_what_the_config_declares_is_checked(root: Path) -> None:
     write_folders(root / "threes")
     with pytest.raises(ConfigError, match=r"data\.classes=4: threes has 3; leave it out, or mend"):
