@@ -72,7 +72,9 @@ def find(source: Source, root: Path) -> Layout | None:
     Raises:
         ConfigError: a layout was begun but a split of it is missing.
     """
-    homes = [root / home for home in source.homes] + [root]
+    homes = [root / home for home in source.homes]
+    if source.repo or root.name in source.homes:  # else what is there may be another's
+        homes.append(root)
     for kind, look in (
         ("parquet", _parquet_files),
         ("pickles", _pickle_files),

@@ -83,6 +83,14 @@ def test_folders_and_parquet_give_the_same_images(root: Path) -> None:
     assert len(load(root.parent / "third").test.labels) == 24
 
 
+def test_files_in_the_root_itself_are_taken_where_it_has_the_data_sets_name(root: Path) -> None:
+    write_folders(root / "threes")
+    assert len(load(root / "threes").train.labels) == 120
+    (root / "threes").rename(root / "others")
+    with pytest.raises(ConfigError, match=r"threes is not under data\.root="):
+        load(root / "others")
+
+
 def test_every_part_has_the_classes_in_their_proportions(root: Path) -> None:
     """By equal numbers the last images, which are held out, would all be of the largest class."""
     write_folders(root / "threes")
