@@ -80,7 +80,8 @@ test-launchers: .venv/slurm/ready .venv/ray/ready ## Run submitit and Ray, each 
 	@touch $@
 test-faults: setup ## Kills and bad input by the hundred, a soak of 1,000 runs: docs/reliability.md
 	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -m 'long or not long' -o junit_family=xunit1 \
-		--junitxml=.pytest_cache/faults.xml tests/test_faults_long.py tests/test_faults.py tests/test_bad_input.py
+		--junitxml=.pytest_cache/faults.xml \
+		tests/test_faults_long.py tests/test_faults.py tests/test_scarcity.py tests/config/test_bad_input.py
 	$(BIN)/python -m scripts.reliability .pytest_cache/faults.xml
 bench: setup ## Measure what things cost on this machine: results/bench/, docs/performance.md
 	$(BIN)/python -m scripts.bench

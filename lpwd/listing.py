@@ -22,8 +22,9 @@ BY_LAYER = "--by-layer"
 
 
 def listing(cfg: DictConfig) -> pd.DataFrame:
-    """A row a parameter: parameter, shape, weights, layer, rate (λ_i), step (ηλ_i); shallow first.
+    """One row per parameter: parameter, shape, weights, layer, rate (λ_i), step (ηλ_i).
 
+    Sorted from shallow to deep layers.
     `cfg` is a composed config; its pretrained weights are not needed. `frame.attrs` holds n, the
     number of layers, η, and the mean of λ_i over weights (mean) and over layers (layer_mean).
     Raises ConfigError for what a run would refuse, too.
@@ -60,7 +61,7 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
 
 
 def by_layer(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same by layers: parameters and weights of each, with its λ_i and ηλ_i (the largest)."""
+    """One row per layer: its parameters and weights, its λ_i and ηλ_i (the largest)."""
     layers = frame.groupby("layer", sort=True).agg(
         first=("parameter", "first"),
         parameters=("parameter", "size"),
@@ -73,7 +74,7 @@ def by_layer(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(frame: pd.DataFrame, title: str) -> str:
-    """A listing as text, with what it comes to."""
+    """A listing as text, with its totals."""
     n, lr, mean, layer_mean = (frame.attrs[key] for key in ("n", "lr", "mean", "layer_mean"))
     text = frame.assign(
         layer=[f"{layer} of {n}" for layer in frame["layer"]],

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config import compose
-from lpwd.config.errors import ConfigError, one_line_errors
+from lpwd.config.errors import ConfigError, one_line_errors, reworded
 from lpwd.config.paths import ROOT, SCALES
 from lpwd.decay.checks import check_choice
-from lpwd.draw import drawings, readme, tables
+from lpwd.draw import drawings
 from lpwd.store import store
 from lpwd.store.files import results_dir, write_whole
 from lpwd.store.store import Store
@@ -29,14 +29,14 @@ OTHERS = ("controls", "all", "draw", "demo", "plan", "recheck", "forget", "clean
 COMMANDS = (*DRAWINGS, *OTHERS)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("target", help=", ".join(COMMANDS))
     parser.add_argument("--scale", default="", help=", ".join(SCALES))
     parser.add_argument("--seeds", default="0", help="fresh seeds at the chosen rates")
     parser.add_argument("--run", default="", help="for forget and recheck: the hash of a run")
     parser.add_argument("--runs", default="10", help="for recheck: how many runs")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     with one_line_errors():
         check_input("target", args.target, COMMANDS)
         seeds, count = whole("SEEDS", args.seeds), whole("RUNS", args.runs, least=1)
@@ -64,12 +64,16 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     failed = 0 if target == "draw" else train(targets, scale, seeds)
     main = draw(targets, scale)
     if target in ("demo", "table1"):
+        from lpwd.draw import tables
+
         print(tables.show("table1", main))
     return failed
 
 
 def pages_of(scale: str) -> tuple[str, ...]:
     """The repository's pages, where they describe this scale and its committed results."""
+    from lpwd.draw import readme  # with it comes matplotlib, half a second to import
+
     own = scale == readme.SCALE and results_dir(scale) == ROOT / "results" / scale
     return ("pages",) if own else ()
 
@@ -118,25 +122,21 @@ def clean(scale: str) -> int:
 
 
 def show_plan(scale: str, seeds: int) -> int:
-    from lpwd.sweep.workers import worker_slots
-
-    workers = len(worker_slots(compose.composed([f"scale={scale}"]).machine))
-    print(
-        f"scale {scale}, {seeds} fresh seeds; {workers} runs at a time on this machine", flush=True
-    )
+    at_once = len(workers.worker_slots(compose.composed([f"scale={scale}"]).machine))
+    print(f"scale {scale}, {seeds} fresh seeds; {at_once} runs at a time on this machine")
     print("counting, and measuring a few steps of what was never trained here\n", flush=True)
     frame = plan.table(scale, seeds)
-    hours = frame.assign(hours=(frame["hours"] / workers).map("{:.2f}".format))
+    hours = frame.assign(hours=(frame["hours"] / at_once).map("{:.2f}".format))
     print(hours.to_string(index=False))
     left = int(frame.set_index("target")["left"]["all"])
     if left:
-        gigabytes = cost.disk_bytes(scale, left, workers) / 1e9
+        gigabytes = cost.disk_bytes(scale, left, at_once) / 1e9
         print(f"\nroom on disk for what is left: {gigabytes:.2f} GB")
     return 0
 
 
 def show_recheck(scale: str, count: int, run: str) -> int:
-    """Train stored runs again and tell what differs; 1 where anything does."""
+    """Train stored runs again and print what differs; 1 where anything does."""
     frame = recheck.again(scale, count, run)
     for row in frame.itertuples():
         found = f"differs in {row.differs}" if row.differs else "the same to the bit"
@@ -154,20 +154,14 @@ def default_scale(target: str) -> str:
         return "paper"
     raise ConfigError(
         f"which SCALE? smoke takes minutes, mini hours, and paper a GPU (`make plan SCALE=paper`"
-        f" tells what it takes here); as in `make {target} SCALE=smoke`"
+        f" says what it takes here); as in `make {target} SCALE=smoke`"
     )
 
 
 def check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / ".writable", b"")
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {folder}: {error.strerror}; free or name another"
-            " folder with LPWD_RESULTS"
-        ) from None
+    """Raise CannotWrite, before anything is trained, if the folder takes no files."""
+    write_whole(folder / ".writable", b"")
+    (folder / ".writable").unlink()
 
 
 def whole(key: str, text: str, least: int = 0) -> int:
@@ -177,10 +171,7 @@ def whole(key: str, text: str, least: int = 0) -> int:
 
 
 def check_input(key: str, value: str, known: Sequence[str]) -> None:
-    try:
-        check_choice(key, value, known)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    reworded(check_choice, key, value, known)
 
 
 def shown(path: Path) -> Path:

@@ -37,9 +37,9 @@ OUT_OF_MEMORY = (
 
 
 def run_once(cfg: DictConfig) -> str:
-    """Train the run that `cfg` describes unless it is stored or in training; what became of it.
+    """Train the run that `cfg` describes, unless it is stored or in training elsewhere.
 
-    The first word of what is returned is the run's hash.
+    Returns a line on the outcome; its first word is the run's hash.
     """
     config = checked(plain(cfg))
     check_inputs(config)
@@ -50,8 +50,7 @@ def run_once(cfg: DictConfig) -> str:
     settings = identity.settings(config)
     run, store = identity.run_id(settings), Store(config["scale"]["name"])
     if store.has(run):
-        known = store.collect().runs.query("hash == @run").iloc[0].to_dict()
-        return f"{describe(run, known)}; stored already, another seed= trains anew"
+        return f"{describe(run, store.summary(run))}; stored already, another seed= trains anew"
     with RunLock(store.work(run)) as lock:
         if not lock.mine:
             return f"{run} is in training elsewhere ({lock.holder})"
@@ -62,24 +61,23 @@ def run_once(cfg: DictConfig) -> str:
         except ConfigError:
             raise
         except Exception as error:
-            with suppress(CannotWrite):  # what went wrong is more worth telling
+            with suppress(CannotWrite):  # the first error is the one to report
                 store.fail(run, settings, traceback.format_exc())
             if is_out_of_memory(error):
                 raise ConfigError(OUT_OF_MEMORY) from error
             raise
-    record = store.read(run)
-    assert record is not None
-    return f"{describe(run, record['summary'])}; stored in {store.runs / run}"
+    return f"{describe(run, store.summary(run))}; stored in {store.runs / run}"
 
 
 def _train(cfg: DictConfig, store: Store, run: str, settings: identity.Settings) -> None:
-    # torch takes two seconds to import: whatever can be answered before is.
+    # Late, since torch takes two seconds to import: a stored run or wrong input does without.
     from lpwd.training import loop, record
 
     store.save(record.finish(loop.train(cfg, store, run), run, settings))
 
 
 def describe(run: str, summary: Mapping[Any, Any]) -> str:
+    """A run's accuracies (%) in one line."""
     if summary["status"] == "diverged":
         return f"{run} diverged at epoch {summary['diverged_epoch']:.0f}"
     k = summary["best_k"]
@@ -101,24 +99,24 @@ def task(cfg: DictConfig) -> str:
 
 
 def run_of_a_sweep(cfg: DictConfig) -> str:
-    """A run whose errors are the sweep's to print, and whose memory ends with it."""
+    """A run whose errors the sweep prints, and which leaves no memory behind."""
     try:
         return run_once(cfg)
     except Exception as error:
         cause: BaseException | None = error
-        while cause:  # the sweep keeps the error, which keeps its frames, which keep the model
+        while cause:  # the sweep keeps the error, whose frames would keep the model alive
             traceback.clear_frames(cause.__traceback__)
             cause = cause.__cause__ or cause.__context__
         raise
     finally:
-        gc.collect()  # a model is held by cycles: left to themselves, they pile up
+        gc.collect()  # models are in reference cycles, which would pile up
 
 
 def main() -> None:
     """The command line: Hydra's, with a user's errors in one line."""
     if not CONFIGS.is_dir():
         sys.exit("error: the experiments run from a clone of the repository: configs/ is not here")
-    # Our files of submitit's and Ray's launchers are meant to be held against their schemas.
+    # Hydra warns that it validates our launcher configs against the plugins' schemas: as intended.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
     with one_line_errors(keys()):
         check_groups(sys.argv[1:])
@@ -126,7 +124,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # By its own name, so that launchers' processes find the task.
+    # Imported by name, so that `task` is not pickled as __main__.task, unknown to other processes.
     from lpwd.train import main as command
 
     command()

@@ -75,7 +75,7 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def block(thing: Any) -> str:
-    """Signature and docstring as they stand in the code."""
+    """Signature and docstring as in the code."""
     signature = ""
     if not isinstance(thing, property):
         signature = f"{thing.__name__}{without_types(inspect.signature(thing))}\n\n"
@@ -83,7 +83,7 @@ def block(thing: Any) -> str:
 
 
 def without_types(signature: inspect.Signature) -> inspect.Signature:
-    """Names and defaults: the types stand in the text, where they matter."""
+    """Names and defaults; the text gives the types where they matter."""
     empty = inspect.Parameter.empty
     bare = [p.replace(annotation=empty) for p in signature.parameters.values() if p.name != "self"]
     return signature.replace(parameters=bare, return_annotation=empty)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 import pandas as pd
 import safetensors.torch
 import timm.optim
@@ -28,43 +27,45 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor, nn
 
 from lpwd.config.errors import ConfigError, one_line_errors
+from lpwd.config.machine import choose_device
 from lpwd.inputs import cache, models, sources
-from lpwd.inputs.images import Images
-from lpwd.inputs.loaders import Normalize
+from lpwd.inputs.loaders import DeviceBatches
+from lpwd.inputs.seeds import generator
 from lpwd.store.files import write_whole
 from lpwd.training import record
 
 RECIPE = (
-    *("epochs", "batch_size", "lr", "warmup_epochs", "weight_decay", "label_smoothing"),
-    *("shift", "seed"),
+    "epochs",
+    "batch_size",
+    "lr",
+    "warmup_epochs",
+    "weight_decay",
+    "label_smoothing",
+    "shift",
+    "seed",
 )
 
 
 def main(cfg: DictConfig) -> None:
     """Train to the end, from the checkpoint if there is one; then export and measure."""
     torch.set_num_threads(cfg.threads)
-    name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name if cfg.device == "auto" else cfg.device)
+    device = choose_device(cfg.device)
     splits = cache.load(sources.SOURCES[cfg.data.name], Path(cfg.data.root).expanduser())
-    train, val = (on_device(splits[split], device) for split in ("train", "val"))
+    norm = {"mean": cfg.data.mean, "std": cfg.data.std, "device": device}
+    train, val = (DeviceBatches(splits[s], batch_size=500, **norm) for s in ("train", "val"))
 
-    trainer = Trainer(cfg, device, steps_per_epoch=len(train[1]) // cfg.batch_size)
+    trainer = Trainer(cfg, device, steps_per_epoch=len(train) // cfg.batch_size)
     for epoch in range(trainer.restore() + 1, cfg.epochs + 1):
         start = time.perf_counter()
-        loss = trainer.epoch(epoch, *train)
+        loss = trainer.epoch(epoch, train)
         row = {"epoch": epoch, "lr": trainer.lr, "train_loss": loss}
-        row["val_top1"] = top1(trainer.model, trainer.normalize, *val)
+        row["val_top1"] = top1(trainer.model, val)
         row["seconds"] = time.perf_counter() - start
         trainer.rows.append(row)
         trainer.save(epoch)
         print(json.dumps({key: float(f"{value:.5g}") for key, value in row.items()}), flush=True)
     path = export(cfg, trainer, val)
     print(f"wrote {path}")
-
-
-def on_device(images: Images, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pixels uint8 [N, 32, 32, 3] and labels [N], where they stay."""
-    return torch.tensor(images.pixels, device=device), torch.tensor(images.labels, device=device)
 
 
 class Trainer:
@@ -75,8 +76,8 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch
         self.path = Path(cfg.work) / f"{cfg.model.name}.pt"
         torch.manual_seed(cfg.seed)
-        scratch = OmegaConf.merge(cfg.model, {"pretrained": False})
-        assert isinstance(scratch, DictConfig)
+        scratch = cfg.model.copy()
+        scratch.pretrained = False
         self.model = models.create(scratch, cfg.data.classes).to(
             device, memory_format=torch.channels_last
         )  # pyright: ignore
@@ -90,7 +91,6 @@ class Trainer:
             warmup_lr_init=0.01 * cfg.lr,
             t_in_epochs=False,
         )
-        self.normalize = Normalize(cfg.data.mean, cfg.data.std, device, channels_last=True)
         self.rows: list[dict[str, float]] = []
         self.commit = record.commit()
 
@@ -98,14 +98,14 @@ class Trainer:
     def lr(self) -> float:
         return self.optimizer.param_groups[0]["lr"]
 
-    def epoch(self, epoch: int, pixels: Tensor, labels: Tensor) -> float:
+    def epoch(self, epoch: int, images: DeviceBatches) -> float:
         """One pass over the training images; returns the mean loss."""
-        cfg, total = self.cfg, torch.zeros((), device=pixels.device)
+        cfg, total = self.cfg, torch.zeros((), device=images.pixels.device)
         self.model.train()
-        batches = augmented(pixels, labels, cfg, epoch)
+        batches = augmented(images.pixels, images.labels, cfg, epoch)
         for step, (views, y) in enumerate(batches, (epoch - 1) * self.steps_per_epoch):
             self.schedule.step_update(step)
-            logits = self.model(self.normalize(views))
+            logits = self.model(images.normalize(views))
             loss = F.cross_entropy(logits, y, label_smoothing=cfg.label_smoothing)
             self.optimizer.zero_grad()
             loss.backward()
@@ -150,7 +150,7 @@ class Trainer:
 
 def recipe(cfg: DictConfig) -> dict[str, Any]:
     """What decides the weights, beside the data."""
-    model = OmegaConf.to_container(cfg.model)
+    model = OmegaConf.to_container(cfg.model, resolve=True)
     assert isinstance(model, dict)
     return {"arch": model["arch"], "kwargs": model["kwargs"], **{key: cfg[key] for key in RECIPE}}
 
@@ -162,14 +162,13 @@ def augmented(
 
     All draws come from a generator of (seed, epoch), so a resumed run sees the same images.
     """
-    seed = np.random.SeedSequence([cfg.seed, epoch]).generate_state(1)[0]
-    generator = torch.Generator().manual_seed(int(seed))
+    draws = generator(cfg.seed, epoch)
     count, side = len(labels), pixels.shape[1]
-    order = torch.randperm(count, generator=generator).to(pixels.device)
-    shifts = torch.randint(-cfg.shift, cfg.shift + 1, (2, count, 1), generator=generator)
+    order = torch.randperm(count, generator=draws).to(pixels.device)
+    shifts = torch.randint(-cfg.shift, cfg.shift + 1, (2, count, 1), generator=draws)
     grid = torch.arange(side)
     rows, columns = (grid + shifts).clamp(0, side - 1)  # [N, 32] each; edges are repeated
-    flip = torch.rand(count, 1, generator=generator) < 0.5
+    flip = torch.rand(count, 1, generator=draws) < 0.5
     columns = torch.where(flip, columns.flip(1), columns).to(pixels.device)
     rows = rows.to(pixels.device)
     for batch in range(count // cfg.batch_size):
@@ -180,22 +179,20 @@ def augmented(
 
 
 @torch.inference_mode()
-def top1(model: nn.Module, normalize: Normalize, pixels: Tensor, labels: Tensor) -> float:
+def top1(model: nn.Module, images: DeviceBatches) -> float:
     """Percent of the images that the model classifies rightly."""
     model.eval()
-    batches = zip(pixels.split(500), labels.split(500), strict=True)
-    hits = [(model(normalize(x)).argmax(1) == y).sum() for x, y in batches]
-    return 100 * float(sum(hits)) / len(labels)
+    return 100 * float(sum((model(x).argmax(1) == y).sum() for x, y in images)) / len(images)
 
 
-def export(cfg: DictConfig, trainer: Trainer, val: tuple[Tensor, Tensor]) -> Path:
+def export(cfg: DictConfig, trainer: Trainer, val: DeviceBatches) -> Path:
     """Write the weights as float16 with what they are, and the log; measured as written."""
     half = {
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in trainer.model.state_dict().items()
     }
     trainer.model.load_state_dict(half)
-    accuracy = top1(trainer.model, trainer.normalize, *val)
+    accuracy = top1(trainer.model, val)
     metadata = {
         "model": cfg.model.name,
         "recipe": json.dumps(recipe(cfg)),
@@ -209,7 +206,7 @@ def export(cfg: DictConfig, trainer: Trainer, val: tuple[Tensor, Tensor]) -> Pat
     out.parent.mkdir(parents=True, exist_ok=True)
     log = pd.DataFrame(trainer.rows).to_csv(index=False, float_format="%.6g")
     content = safetensors.torch.save(half, metadata)
-    checksum = f"{hashlib.sha256(content).hexdigest()}  {out.name}\n"  # read by lpwd/models.py
+    checksum = f"{hashlib.sha256(content).hexdigest()}  {out.name}\n"  # read by inputs/weights.py
     write_whole(out.with_suffix(".csv"), log.encode())
     write_whole(out.with_suffix(".sha256"), checksum.encode())
     write_whole(out, content)

@@ -39,7 +39,7 @@ def figures(report: Path) -> pd.DataFrame:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """The figures as Markdown; what was done stands once."""
+    """The figures as Markdown; what was done is named once."""
     lines = ["| What was done | Counted | |", "|---|---|---:|"]
     done = frame["done"].where(frame["done"] != frame["done"].shift(), "")
     for what, counted, value in zip(done, frame["counted"], frame["value"], strict=True):

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def real_data() -> Path:
 # -- faults (faults.py) ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     warm = Warm()
     yield warm
@@ -41,10 +42,54 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the sweep that nothing befell."""
     folder = tmp_path_factory.mktemp("whole") / "results"
     code, said = warm.run(*SWEEP, results=folder)
     assert code == 0, said
     return folder
+
+
+# -- data and models (data_sets.py) ---------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """CIFAR-10 with three classes and a few images, and a cache of its own."""
+    import data_sets
+
+    from lpwd.inputs import sources
+
+    monkeypatch.setitem(sources.SOURCES, "cifar10", data_sets.SMALL)
+    monkeypatch.setenv("LPWD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The hub's cache, empty, without a network."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+@pytest.fixture(scope="session")
+def in22k(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Files in the format of the real ImageNet-21k weights: 21,841 classes, tables for 224 px."""
+    import safetensors.torch
+    import timm
+    import torch
+    from small import model_config
+
+    @cache
+    def write(name: str) -> Path:
+        torch.manual_seed(0)
+        kwargs = {} if name.startswith("convnext") else {"img_size": 224}
+        net = timm.create_model(model_config(name).arch, num_classes=21841, **kwargs)
+        path = tmp_path_factory.mktemp("weights") / f"{name}.safetensors"
+        safetensors.torch.save_file(net.state_dict(), path, {"format": "pt"})
+        return path
+
+    return write

@@ -24,8 +24,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 #: Settings that make a run of `smoke` last a second, with every kind of state in its checkpoint:
 #: Adam's moments, the drop path of Swin, R_op, a held-out set, a zero-shot curve.
 SMALL = [
-    *("scale=smoke", "scale.images.train=96", "scale.images.heldout=20", "scale.images.test=40"),
-    *("scale.batch_size=16", "scale.zero_shot_images=5", "scale.r_op_every=2"),
+    "scale=smoke",
+    "scale.images.train=96",
+    "scale.images.heldout=20",
+    "scale.images.test=40",
+    "scale.batch_size=16",
+    "scale.zero_shot_images=5",
+    "scale.r_op_every=2",
     "machine.checkpoint_minutes=0",
 ]
 SWEEP = ["-m", *SMALL, "scale.epochs=5", "decay=baseline,lpwd", "model=convnext_micro,swin_micro"]
@@ -271,6 +276,14 @@ def kill(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def foreign_claim(work: Path) -> Path:
+    """A claim of another machine, whose heartbeat is now."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "claim-1"
+    path.write_text("elsewhere.example 123 another-boot/pid:[1]")
+    return path
 
 
 def wait_until(true: Any, seconds: float = 120) -> bool:

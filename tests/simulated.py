@@ -73,8 +73,14 @@ def grid(scale: DictConfig, seeds: int) -> Iterator[Run]:
         for (lr, lr_factor), (rate, rate_factor) in product(lrs, lambdas):
             for seed in range(seeds + 1):
                 yield {
-                    **{"data": data, "model": model, "optimizer": optimizer, "method": method},
-                    **{"lr": lr, "lr_factor": lr_factor, "rate": rate, "rate_factor": rate_factor},
+                    "data": data,
+                    "model": model,
+                    "optimizer": optimizer,
+                    "method": method,
+                    "lr": lr,
+                    "lr_factor": lr_factor,
+                    "rate": rate,
+                    "rate_factor": rate_factor,
                     "seed": seed,
                 }
 
@@ -93,14 +99,23 @@ def simulate(
         )
     last = epochs[-1]
     row = dict.fromkeys(frames.RUN_COLUMNS, "") | {
-        **{"hash": name, "profile": "linear" if run["method"] == "lpwd" else "uniform"},
-        **{"normalize": "none", "layers": "block", "coupled": True, "exclude": ""},
-        **{"pretrained": "true", "setting": "test", "batch_size": 1, "train_images": 1},
-        **{"epochs": scale.epochs, "steps": 1, "seconds": 1.0, "threads": 1},
+        "hash": name,
+        "profile": "linear" if run["method"] == "lpwd" else "uniform",
+        "normalize": "none",
+        "layers": "block",
+        "coupled": True,
+        "exclude": "",
+        "pretrained": "true",
+        "setting": "test",
+        "batch_size": 1,
+        "train_images": 1,
+        "epochs": scale.epochs,
+        "steps": 1,
+        "seconds": 1.0,
+        "threads": 1,
         "status": "diverged" if diverges else "done",
         "diverged_epoch": last["epoch"] if diverges else float("nan"),
         **summary.summarize(epochs, scale.epochs),
-        **{"final_top1": last["test_top1"], "final_loss": last["train_loss"], "weight_norm": 1.0},
         **{key: value for key, value in run.items() if not key.endswith("factor")},
     }
     curve = []
@@ -118,9 +133,17 @@ def epoch(run: Run, name: str, n: int, scale: DictConfig, top1: float) -> Run:
         opposing = 0.01 * run["lr_factor"] ** 0.5 * run["rate_factor"] ** 0.25
         opposing = 0.0 if run["method"] in ("rwd", "pwd") else opposing
     return {
-        **{"hash": name, "epoch": n, "train_loss": 10 / n - top1 / 100, "seconds": 1.0},
-        **{"test_top1": now, "test_a_top1": now + 1, "test_b_top1": now - 1},
+        "hash": name,
+        "epoch": n,
+        "train_loss": 10 / n - top1 / 100,
+        "seconds": 1.0,
+        "test_top1": now,
+        "test_a_top1": now + 1,
+        "test_b_top1": now - 1,
         "heldout_top1": now + 2 if scale.images.heldout else float("nan"),
-        **{"r_op_share": opposing, "r_op_size": opposing / 2, "weight_norm": 1.0},
-        **{"r_op_share_layers": [opposing] * 2, "r_op_size_layers": [opposing / 2] * 2},
+        "r_op_share": opposing,
+        "r_op_size": opposing / 2,
+        "weight_norm": 1.0,
+        "r_op_share_layers": [opposing] * 2,
+        "r_op_size_layers": [opposing / 2] * 2,
     }

@@ -5,8 +5,8 @@ from typing import Any
 
 import timm
 import torch
-import yaml
 from conftest import REPOSITORY
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
@@ -37,12 +37,27 @@ class Still(Optimizer):
         return closure() if closure is not None else None
 
 
+def model_config(name: str, **changes: Any) -> Any:
+    """configs/model/<name>.yaml for images of 32×32 pixels."""
+    model = OmegaConf.load(REPOSITORY / "configs" / "model" / f"{name}.yaml")
+    return OmegaConf.create({"data": {"side": 32}, "model": OmegaConf.merge(model, changes)}).model
+
+
 def micro(name: str, **kwargs: Any) -> nn.Module:
     """convnext_micro or swin_micro of configs/model, in float64, without drop path."""
-    config = yaml.safe_load((REPOSITORY / "configs" / "model" / f"{name}.yaml").read_text())
+    config: Any = OmegaConf.to_container(model_config(name), resolve=True)
     kwargs = {**config["kwargs"], "num_classes": 10, "drop_path_rate": 0.0, **kwargs}
     torch.manual_seed(0)
     return timm.create_model(config["arch"], **kwargs).double()
+
+
+def holds(model: nn.Module, state: Weights) -> bool:
+    """Are these the model's weights, all but its classifier's?"""
+    return all(
+        torch.equal(tensor, state[name])
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("head.fc")
+    )
 
 
 def mlp(seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Sequential:

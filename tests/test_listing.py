@@ -1,4 +1,4 @@
-"""python -m lpwd.listing: what stands in the listing is what the decay does."""
+"""python -m lpwd.listing: the listing shows what the decay does."""
 
 import subprocess
 import sys
@@ -63,6 +63,13 @@ def test_the_command() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "8 of 8" in done.stdout
     assert "ηλ_i" in done.stdout
-    wrong = subprocess.run([*command, "model=swin"], cwd=REPOSITORY, capture_output=True, text=True)
-    assert wrong.returncode == 2
-    assert "model=swin is unknown; did you mean" in wrong.stderr
+
+
+def test_an_unknown_model_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # put back when the test ends
+    with pytest.raises(SystemExit) as end:
+        listing.main(["scale=smoke", "model=swin"])
+    assert end.value.code == 2
+    assert "model=swin is unknown; did you mean" in capsys.readouterr().err

@@ -7,6 +7,7 @@ composed by Hydra once, and the other overrides are applied to a copy, by Hydra'
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -86,14 +87,17 @@ class _Base:
         self.cfg = without_hydra(cfg)
         OmegaConf.set_struct(self.cfg, True)
         self.plain = plain(cfg)
-        #: Nodes that follow others (but the environment) take Hydra's own way.
-        self.follows = any(
-            "${" in text and not text.startswith("${oc.env:")
-            for text in _texts(OmegaConf.to_container(self.cfg))
+        texts = _texts(OmegaConf.to_container(self.cfg))
+        followed = [t for t in texts if "${" in t and not t.startswith("${oc.env:")]
+        #: Keys that other nodes follow, as in ${data.side}: these take Hydra's own way.
+        self.followed = {m[1] for t in followed if (m := re.fullmatch(r"\$\{([a-z_.]+)\}", t))}
+        #: Other interpolations, and keys that begin with a dot, may follow anything.
+        self.is_plain = len(self.followed) == len({*followed}) and not any(
+            key.startswith(".") for key in self.followed
         )
 
     def with_values(self, overrides: Sequence[Override]) -> Config:
-        if not self.follows and all(self._is_plain(override) for override in overrides):
+        if self.is_plain and all(self._is_plain(override) for override in overrides):
             return self._replaced(overrides)
         return self.as_hydra(overrides)
 
@@ -111,6 +115,7 @@ class _Base:
             override.type is not None
             and override.type.name == "CHANGE"
             and override.package is None
+            and override.key_or_group not in self.followed
             and not isinstance(value, dict | list)
             and not (isinstance(value, str) and ("${" in value or value == "???"))
             and leaf is not override

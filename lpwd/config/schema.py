@@ -52,6 +52,7 @@ class Data(Section):
     name: Annotated[str, one_of(names_in("data"))]
     root: Name
     classes: Annotated[int, whole(2)]
+    side: Annotated[int, whole(1, 4096)]  # pixels
     augment: list[Any]
     mean: Annotated[list[Number], Field(min_length=3, max_length=3)]
     std: Annotated[

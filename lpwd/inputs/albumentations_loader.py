@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from lpwd.config.errors import ConfigError
-from lpwd.inputs.augment import Transform, import_albumentations
+from lpwd.inputs.augment import Transform, check_outcomes, import_albumentations
 from lpwd.inputs.images import Images
 from lpwd.inputs.loaders import Batch, Loader
 
@@ -74,13 +73,7 @@ class _Batches(TorchDataset):
     def __init__(self, images: Images, augment: Sequence[Transform]) -> None:
         self.images = images
         self.compose = import_albumentations().Compose([transform.build() for transform in augment])
-        sample = images.pixels[0]
-        seen = self.compose(image=sample)["image"]
-        if seen.dtype != sample.dtype or seen.shape != sample.shape:
-            raise ConfigError(
-                f"data.augment makes {seen.dtype} {list(seen.shape)} of the images; they must stay"
-                f" uint8 {list(sample.shape)} (the loader normalizes them)"
-            )
+        check_outcomes(augment, np.array(images.pixels[0]))
 
     def __getitem__(self, asked: tuple[tuple[int, int, int], Tensor]) -> tuple[Tensor, Tensor]:
         seed, indices = asked

@@ -31,7 +31,7 @@ def load(source: sources.Source, root: Path) -> dict[str, Images]:
     """Each split in canonical order, mapped read-only; decoded at the first call.
 
     The cache is checked by its checksums at every call (tens of milliseconds for CIFAR), rebuilt
-    when the files under `root` change, and set aside and rebuilt when it is damaged.
+    when any file of the data set changes, and set aside and rebuilt when it is damaged.
 
     Raises:
         ConfigError: the data are neither there nor to be had, or not what they should be.
@@ -55,6 +55,11 @@ def load(source: sources.Source, root: Path) -> dict[str, Images]:
         ) from None
 
 
+def is_cached(source: sources.Source, root: Path) -> bool:
+    """Are the images kept here already, whether or not their files are still there?"""
+    return (cache_dir(root) / source.name / "index.json").is_file()
+
+
 def cache_dir(root: Path) -> Path:
     """``$LPWD_CACHE``, else ``<root>/.lpwd``, else (a read-only root) ``~/.cache/lpwd``."""
     own = f"{root.name}-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
@@ -64,7 +69,13 @@ def cache_dir(root: Path) -> Path:
     # The mode too: os.access lets the superuser write where the owner asked for nobody to.
     if os.access(existing, os.W_OK) and existing.stat().st_mode & stat.S_IWUSR:
         return root / ".lpwd"
-    return Path.home() / ".cache" / "lpwd" / own
+    try:
+        return Path.home() / ".cache" / "lpwd" / own
+    except RuntimeError:
+        raise ConfigError(
+            f"{root} is read-only and there is no home folder: set LPWD_CACHE to a folder for the"
+            " decoded images"
+        ) from None
 
 
 def _read_sound(
@@ -126,7 +137,7 @@ def _build(
     try:
         checksums = {}
         for split in source.counts:
-            images = canonical(locate.read(source, layout, split))
+            images = canonical(locate.read(source, layout, split), proportional=True)
             np.save(aside / f"{split}-pixels.npy", images.pixels)
             np.save(aside / f"{split}-labels.npy", images.labels)
             checksums[split] = [_checksum(array) for array in images]

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from lpwd.config.errors import ConfigError
 from lpwd.config.paths import CONFIGS, names_in
 from lpwd.inputs.augment import build_augment
-from lpwd.inputs.weights import check_arch
+from lpwd.inputs.weights import check_arch, check_weights
 
 
 def check_inputs(config: Mapping[str, Any]) -> None:
@@ -27,6 +27,35 @@ def check_inputs(config: Mapping[str, Any]) -> None:
         )
     if config["model"]["arch"] not in _archs():  # timm takes seconds to import
         check_arch(config["model"]["arch"])
+
+
+def missing(config: Mapping[str, Any]) -> list[str]:
+    """What a run of this config lacks, data or weights: a line each, with the mend.
+
+    Files are looked for, not decoded; what can be downloaded is not missing. For a sweep: what all
+    its runs would fail at is said once. torch is not imported, timm only for its own weights.
+    """
+    lacking = []
+    for check, section in ((_check_images, "data"), (check_weights, "model")):
+        try:
+            check(config[section])
+        except ConfigError as error:
+            lacking.append(str(error))
+    return lacking
+
+
+def _check_images(data: Mapping[str, Any]) -> None:
+    from lpwd.inputs import locate, sources  # pyarrow takes a while to import
+    from lpwd.inputs.cache import is_cached
+
+    if data["name"] == "digits":
+        return
+    source, root = sources.of(data["name"]), Path(data["root"]).expanduser()
+    layout = locate.find(source, root)
+    if layout:
+        layout.stamp()
+    elif not is_cached(source, root):
+        locate.check_download(source, root)
 
 
 @cache

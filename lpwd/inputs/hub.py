@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 import urllib.error
 import urllib.request
@@ -27,27 +28,40 @@ def fetch(repo: str, filename: str, repo_type: str = "model") -> Path:
     Raises:
         HubError: it is not cached, and the hub is out of reach or does not have it.
     """
-    cached = try_to_load_from_cache(repo, filename, repo_type=repo_type)
-    if isinstance(cached, str):
-        return Path(cached)
-    if constants.HF_HUB_OFFLINE:
-        raise HubError(f"{repo} is not cached and HF_HUB_OFFLINE is set")
-    _probe(constants.ENDPOINT)
+    if cached := check(repo, filename, repo_type):
+        return cached
     try:
         return Path(hf_hub_download(repo, filename, repo_type=repo_type))
     except (HfHubHTTPError, OSError) as error:
         raise HubError(f"{repo}/{filename}: {first_line(error)}") from None
 
 
+def check(repo: str, filename: str, repo_type: str = "model") -> Path | None:
+    """The file in the local cache; None if it is not there, but the hub can be asked for it.
+
+    Raises:
+        HubError: it is not cached, and the hub is out of reach.
+    """
+    cached = try_to_load_from_cache(repo, filename, repo_type=repo_type)
+    if isinstance(cached, str):
+        return Path(cached)
+    if constants.HF_HUB_OFFLINE:
+        raise HubError(f"{repo} is not cached and HF_HUB_OFFLINE is set")
+    _probe(constants.ENDPOINT)
+    return None
+
+
 def _probe(endpoint: str) -> None:
     """Ask the hub once: its own client tries for the better part of a minute."""
-    request = urllib.request.Request(endpoint, method="HEAD")
+    if not endpoint.startswith(("http://", "https://")):
+        raise HubError(f"HF_ENDPOINT={endpoint} must begin with https://")
     try:
+        request = urllib.request.Request(endpoint, method="HEAD")
         urllib.request.urlopen(request, timeout=PATIENCE).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # any other answer, even a refusal, shows that it can be reached
             raise HubError(f"{endpoint} answers with {error}") from None
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if not isinstance(reason, ssl.SSLCertVerificationError):  # the client has its own trust
             raise HubError(f"{endpoint} cannot be reached ({reason})") from None

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from lpwd.config.errors import ConfigError
 from lpwd.inputs.augment import PREFIX, Transform
-from lpwd.inputs.images import SIDE, Images
+from lpwd.inputs.images import Images
+from lpwd.inputs.seeds import generator
 
-Batch = tuple[Tensor, Tensor]  # float [B, 3, 32, 32] normalized, int64 [B]; both on the device
+Batch = tuple[Tensor, Tensor]  # float [B, 3, side, side] normalized, int64 [B]; on the device
 
 
 class Loader(ABC):
@@ -40,7 +41,7 @@ class Loader(ABC):
     ) -> None:
         self.count, self.batch_size, self.seed = len(images.labels), batch_size, seed
         self.device = torch.device(device)
-        self.normalize = Normalize(mean, std, self.device, channels_last)
+        self.normalize = Normalize(mean, std, images.side, self.device, channels_last)
         self.steps = (math.floor if drop_last else math.ceil)(self.count / batch_size)
         if self.steps == 0:
             raise ConfigError(
@@ -57,7 +58,7 @@ class Loader(ABC):
         """The batches of an epoch from number `start` on, in the epoch's own order."""
 
     def _order(self, epoch: int) -> Tensor:
-        return torch.randperm(self.count, generator=_generator(self.seed, epoch, 0))
+        return torch.randperm(self.count, generator=generator(self.seed, epoch, 0))
 
     def _cut(self, batch: int) -> slice:
         return slice(batch * self.batch_size, (batch + 1) * self.batch_size)
@@ -98,8 +99,8 @@ class DeviceLoader(Loader):
 
     def draw_flips(self, epoch: int) -> list[Tensor]:
         """For each transform, which images it flips, in the epoch's order: bool [N]."""
-        generator = _generator(self.seed, epoch, 1)
-        return [torch.rand(self.count, generator=generator) < p for _, p in self.flips]
+        draws = generator(self.seed, epoch, 1)
+        return [torch.rand(self.count, generator=draws) < p for _, p in self.flips]
 
 
 def _flip(transform: Transform, axes: Mapping[str, int]) -> tuple[int, float]:
@@ -114,48 +115,60 @@ def _flip(transform: Transform, axes: Mapping[str, int]) -> tuple[int, float]:
     return axes[transform.name], float(p)
 
 
-def device_batches(
-    images: Images,
-    *,
-    batch_size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device | str,
-    channels_last: bool = True,
-) -> Iterator[Batch]:
-    """The images in their own order, moved to the device once and cut into batches there."""
-    normalize = Normalize(mean, std, torch.device(device), channels_last)
-    pixels = _to(torch.device(device), images.pixels).split(batch_size)
-    labels = _to(torch.device(device), images.labels).split(batch_size)
-    return ((normalize(x), y) for x, y in zip(pixels, labels, strict=True))
+class DeviceBatches:
+    """The images in their own order, kept on the device and normalized batch by batch."""
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str,
+        channels_last: bool = True,
+    ) -> None:
+        device = torch.device(device)
+        self.batch_size = batch_size
+        self.normalize = Normalize(mean, std, images.side, device, channels_last)
+        self.pixels, self.labels = _to(device, images.pixels), _to(device, images.labels)
+
+    def __len__(self) -> int:
+        """Images, not batches."""
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.first(None)
+
+    def first(self, count: int | None) -> Iterator[Batch]:
+        """Batches of the first `count` images; None: of all."""
+        pixels = self.pixels[:count].split(self.batch_size)
+        labels = self.labels[:count].split(self.batch_size)
+        return ((self.normalize(x), y) for x, y in zip(pixels, labels, strict=True))
 
 
 class Normalize:
-    """uint8 [B, 32, 32, 3] → float [B, 3, 32, 32], (pixels / 255 - mean) / std."""
+    """uint8 [B, side, side, 3] → float [B, 3, side, side], (pixels / 255 - mean) / std."""
 
     def __init__(
         self,
         mean: Sequence[float],
         std: Sequence[float],
+        side: int,
         device: torch.device,
         channels_last: bool,
     ) -> None:
-        wide = torch.tensor([list(mean), list(std)], dtype=torch.float64).repeat(1, SIDE)
+        wide = torch.tensor([list(mean), list(std)], dtype=torch.float64).repeat(1, side)
         self.scale = (1 / (255 * wide[1])).float().to(device)
         self.shift = (-wide[0] / wide[1]).float().to(device)
-        self.channels_last = channels_last
+        self.side, self.channels_last = side, channels_last
 
     def __call__(self, pixels: Tensor) -> Tensor:
         # A whole row of pixels at once: several times faster than three channels at once.
         rows = pixels.flatten(2).float().mul_(self.scale).add_(self.shift)
-        images = rows.unflatten(2, (SIDE, 3)).permute(0, 3, 1, 2)  # so it is channels_last
+        images = rows.unflatten(2, (self.side, 3)).permute(0, 3, 1, 2)  # so it is channels_last
         return images if self.channels_last else images.contiguous()
 
 
 def _to(device: torch.device, array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(array)).to(device)
-
-
-def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, epoch, purpose]).generate_state(1)
-    return torch.Generator().manual_seed(int(state[0]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,16 @@ import numpy as np
 from lpwd.config.errors import ConfigError
 from lpwd.inputs import hub
 from lpwd.inputs.images import Images
-from lpwd.inputs.readers import read_folders, read_parquet, read_pickles
+from lpwd.inputs.readers import (
+    class_names,
+    files_below,
+    read_folders,
+    read_parquet,
+    read_pickles,
+)
 from lpwd.inputs.sources import Source
+
+Reader = Callable[[Source, tuple[Path, ...]], Images]
 
 
 @dataclass(frozen=True)
@@ -22,17 +33,37 @@ class Layout:
 
     kind: str
     files: dict[str, tuple[Path, ...]]  # split → files (parquet, pickles) or one folder
-    read: Callable[[Source, tuple[Path, ...]], Images]
+    read: Reader
 
     def stamp(self) -> list[list[Any]]:
-        """What changes when the files do: path, size and time of each file or class folder."""
-        paths = [path for files in self.files.values() for path in files]
-        folders = [sub for path in paths if path.is_dir() for sub in sorted(path.iterdir())]
-        stats = [(path, path.stat()) for path in (*paths, *folders)]
-        return [
-            [str(path.resolve()), 0 if path.is_dir() else stat.st_size, stat.st_mtime_ns]
-            for path, stat in stats
-        ]
+        """What changes when any file does: path, size and time, or a folder's digest of these.
+
+        Raises:
+            ConfigError: a file cannot be looked at, such as a link to nowhere.
+        """
+        return [_stamp(path) for files in self.files.values() for path in files]
+
+
+def _stamp(path: Path) -> list[Any]:
+    if path.is_dir():
+        files = [(file, *_size_and_time(file)) for file in files_below(path)]
+        digest = hashlib.sha256(repr(files).encode()).hexdigest()
+        return [str(path.resolve()), len(files), digest]
+    return [str(path.resolve()), *_size_and_time(path)]
+
+
+def _size_and_time(path: Path | str) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)  # noqa: PTH116 (a Path for each of 50,000 files takes longer)
+    except OSError as error:
+        raise ConfigError(_unreadable(Path(path), error)) from None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {path.readlink()}, which is not there; mend or remove it"
+    return f"{path} cannot be read ({error.strerror or error})"
 
 
 def find(source: Source, root: Path) -> Layout | None:
@@ -41,18 +72,20 @@ def find(source: Source, root: Path) -> Layout | None:
     Raises:
         ConfigError: a layout was begun but a split of it is missing.
     """
-    homes = [root / home for home in source.homes] + [root]
-    for kind, look, read in (
-        ("parquet", _parquet_files, read_parquet),
-        ("pickles", _pickle_files, read_pickles),
-        ("folders", _class_folder, read_folders),
+    homes = [root / home for home in source.homes]
+    if source.repo or root.name in source.homes:  # else what is there may be another's
+        homes.append(root)
+    for kind, look in (
+        ("parquet", _parquet_files),
+        ("pickles", _pickle_files),
+        ("folders", _class_folder),
     ):
         for home in homes:
             files = {split: look(source, home, split) for split in source.counts}
             if all(files.values()):
-                return Layout(kind, files, read)
+                return Layout(kind, files, _reader(kind, source, files))
             begun = [str(path) for found in files.values() for path in found]
-            if begun and kind != "folders":
+            if begun and not (kind == "folders" and home == root):  # root/train may be anyone's
                 missing = next(split for split, found in files.items() if not found)
                 raise ConfigError(
                     f"{source.title}: {home} holds {Path(begun[0]).name} but no {missing} images;"
@@ -61,37 +94,56 @@ def find(source: Source, root: Path) -> Layout | None:
     return None
 
 
+def _reader(kind: str, source: Source, files: Mapping[str, tuple[Path, ...]]) -> Reader:
+    if kind == "folders":  # the splits number their classes together
+        folders = [folder for of_split in files.values() for folder in of_split]
+        return partial(read_folders, classes=class_names(source, folders))
+    return read_parquet if kind == "parquet" else read_pickles
+
+
 def download(source: Source, root: Path) -> Layout:
     """The parquet files from the Hugging Face hub, kept in the hub's own cache.
 
     Raises:
         ConfigError: they cannot be had; says what to put where instead.
     """
+    files = {split: (file,) for split, file in _from_hub(hub.fetch, source, root).items()}
+    return Layout("parquet", files, read_parquet)
+
+
+def check_download(source: Source, root: Path) -> None:
+    """Raise ConfigError as `download` would, but without downloading."""
+    _from_hub(hub.check, source, root)
+
+
+def _from_hub(get: Callable[[str, str, str], Any], source: Source, root: Path) -> dict[str, Any]:
     try:
-        files = {
-            split: (hub.fetch(source.repo, file, "dataset"),)
-            for split, file in source.hub_files.items()
-        }
+        if not source.repo:
+            raise hub.HubError("it is not on the hub")
+        return {split: get(source.repo, f, "dataset") for split, f in source.hub_files.items()}
     except hub.HubError as error:
         raise ConfigError(_how_to_get(source, root, error)) from None
-    return Layout("parquet", files, read_parquet)
 
 
 def _how_to_get(source: Source, root: Path, error: Exception) -> str:
     home, (first, second) = root / source.homes[0], source.counts
-    pickles = (
-        f"(2) python pickles as torchvision writes them, {root / source.pickles}/"
-        f" (torchvision.datasets.{source.title.replace('-', '')}({str(root)!r}, download=True));"
-        if source.pickles
-        else f"(2) the original archive, extracted to {root / source.homes[-1]};"
+    fetch = f" (hf download {source.repo} --repo-type dataset --local-dir {home})"
+    ways = [f"parquet, {home}/{first}-*.parquet and {second}-*.parquet{fetch * bool(source.repo)}"]
+    if source.pickles:
+        of_torchvision = f"torchvision.datasets.{source.title.replace('-', '')}"
+        ways.append(
+            f"python pickles as torchvision writes them, {root / source.pickles}/"
+            f" ({of_torchvision}({str(root)!r}, download=True))"
+        )
+    elif len(source.homes) > 1:
+        ways.append(f"the original archive, extracted to {root / source.homes[-1]}")
+    ways.append(
+        f"class folders of images, {home}/{first}/<class>/*.png and {home}/{second}/<class>/*.png"
     )
+    numbered = "; ".join(f"({i}) {way}" for i, way in enumerate(ways, 1))
     return (
         f"{source.title} is not under data.root={root} and cannot be downloaded: {error}."
-        f" Put one of these there:"
-        f" (1) parquet, {home}/{first}-*.parquet and {second}-*.parquet"
-        f" (hf download {source.repo} --repo-type dataset --local-dir {home});"
-        f" {pickles} (3) class folders of images, {home}/{first}/<class>/*.png and"
-        f" {home}/{second}/<class>/*.png. Or set data.root (or LPWD_DATA) to where they are."
+        f" Put one of these there: {numbered}. Or set data.root (or LPWD_DATA) to where they are."
     )
 
 
@@ -101,33 +153,40 @@ def read(source: Source, layout: Layout, split: str) -> Images:
     Raises:
         ConfigError: a damaged file, an unknown column, a wrong size or count; names the file.
     """
-    images = layout.read(source, layout.files[split])
-    where = f"{source.title} {split} ({layout.files[split][0]})"
-    check(where, images.labels, source.classes, source.counts[split])
+    files = layout.files[split]
+    try:
+        images = layout.read(source, files)
+    except OSError as error:
+        raise ConfigError(_unreadable(Path(error.filename or files[0]), error)) from None
+    check(f"{source.title} {split} ({files[0]})", images.labels, source, split)
     return images
 
 
-def check(where: str, labels: np.ndarray, classes: int, count: int) -> None:
-    """Raises ConfigError unless there are `count` images, equally many of each class."""
-    if len(labels) != count:
-        raise ConfigError(f"{where} holds {len(labels):,} images, not {count:,}; fetch it again")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise ConfigError(f"{where} has labels {labels.min()}…{labels.max()}, not 0…{classes - 1}")
-    share = np.bincount(labels, minlength=classes)
-    if (share != count // classes).any():
-        odd = int(np.argmax(share != count // classes))
-        raise ConfigError(
-            f"{where} holds {share[odd]:,} images of class {odd}, not {count // classes:,};"
-            f" fetch it again"
-        )
+def check(where: str, labels: np.ndarray, source: Source, split: str) -> None:
+    """Raise ConfigError unless a split has the images and classes that its source declares."""
+    count, classes = source.counts[split], source.classes
+    if len(labels) == 0 or count not in (None, len(labels)):
+        wanted = "any" if count is None else f"{count:,}"
+        raise ConfigError(f"{where} holds {len(labels):,} images, not {wanted}; fetch it again")
+    if labels.min() < 0 or labels.max() >= (classes or np.inf):
+        known = "0 upwards" if classes is None else f"0…{classes - 1}"
+        raise ConfigError(f"{where} has labels {labels.min()}…{labels.max()}, not {known}")
+    if source.balanced and classes and count:
+        shares = np.bincount(labels, minlength=classes)
+        if (shares != count // classes).any():
+            odd = int(np.argmax(shares != count // classes))
+            raise ConfigError(
+                f"{where} holds {shares[odd]:,} images of class {odd}, not {count // classes:,};"
+                " fetch it again"
+            )
 
 
 # -- parquet --------------------------------------------------------------------------------------
 
 
 def _parquet_files(source: Source, home: Path, split: str) -> tuple[Path, ...]:
-    hub_folder = Path(source.hub_files[split]).parts[0]
-    for folder in dict.fromkeys((home, home / hub_folder, home / "data", home / "default")):
+    of_hub = [home / Path(file).parent for file in source.hub_files.values()]
+    for folder in dict.fromkeys((home, *of_hub, home / "data", home / "default")):
         for name in source.names(split):
             files = sorted(folder.glob(f"{name}-*.parquet")) or sorted(
                 [*folder.glob(f"{name}.parquet"), *folder.glob(f"{name}/*.parquet")]
@@ -141,11 +200,9 @@ def _parquet_files(source: Source, home: Path, split: str) -> tuple[Path, ...]:
 
 
 def _pickle_files(source: Source, home: Path, split: str) -> tuple[Path, ...]:
-    if source.batches is None:
-        return ()
     for folder in (home / source.pickles, home):
-        files = tuple(folder / name for name in source.batches[split])
-        if all(file.is_file() for file in files):
+        files = tuple(folder / name for name in source.batches.get(split, ()))
+        if files and all(file.is_file() for file in files):
             return files
     return ()
 
@@ -154,7 +211,7 @@ def _pickle_files(source: Source, home: Path, split: str) -> tuple[Path, ...]:
 
 
 def _class_folder(source: Source, home: Path, split: str) -> tuple[Path, ...]:
-    folders = [home / name for name in source.names(split) if (home / name).is_dir()]
-    return tuple(folder for folder in folders if any(path.is_dir() for path in folder.iterdir()))[
-        :1
-    ]
+    for folder in (home / name for name in source.names(split)):
+        if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
+            return (folder,)
+    return ()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -26,7 +27,7 @@ def create(model: DictConfig, classes: int) -> nn.Module:
     import timm
 
     check_arch(model.arch)
-    kwargs: dict[str, Any] = OmegaConf.to_container(model.kwargs)  # pyright: ignore
+    kwargs: dict[str, Any] = OmegaConf.to_container(model.kwargs, resolve=True)  # pyright: ignore
     try:
         net = timm.create_model(model.arch, pretrained=False, num_classes=classes, **kwargs)
     except Exception as error:  # timm's models do not check what they are given
@@ -40,6 +41,22 @@ def create(model: DictConfig, classes: int) -> nn.Module:
     if file is not None:
         load_weights(net, file)
     return net
+
+
+@torch.inference_mode()
+def check_side(net: nn.Module, side: int) -> None:
+    """Raise ConfigError for a new model that cannot take images of side × side pixels."""
+    try:
+        net.eval()(torch.zeros(1, 3, side, side))
+    except Exception as error:  # each model says in its own way what it does not take
+        if is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"data.side={side}: the model cannot take images of {side}×{side} pixels"
+            f" ({first_line(error).rstrip('.')}); choose another model or other model.kwargs"
+        ) from None
+    finally:
+        net.train()
 
 
 def load_weights(net: nn.Module, file: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
+import os
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from lpwd.config.errors import ConfigError, first_line
-from lpwd.inputs.images import SIDE, Images
+from lpwd.inputs.images import Images
 from lpwd.inputs.sources import Source
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
@@ -23,11 +25,12 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 def read_parquet(source: Source, files: Iterable[Path]) -> Images:
     """Hugging Face's layout: a column of encoded images {bytes, path}, and one of labels."""
     parts = [_read_parquet(source, file) for file in files]
-    pixels, labels = zip(*parts, strict=True)
-    return Images(np.concatenate(pixels), np.concatenate(labels))
+    blobs = [blob for of_file, _ in parts for blob in of_file]
+    return Images(_decode(source, blobs), np.concatenate([labels for _, labels in parts]))
 
 
-def _read_parquet(source: Source, file: Path) -> Images:
+def _read_parquet(source: Source, file: Path) -> tuple[list[tuple[str, bytes]], np.ndarray]:
+    """The encoded images of a file, each with where it comes from, and their labels."""
     try:
         parquet = pq.ParquetFile(file)
         names = parquet.schema_arrow.names
@@ -46,14 +49,12 @@ def _read_parquet(source: Source, file: Path) -> Images:
     labels = table[source.labels]
     if not pa.types.is_integer(labels.type) or labels.null_count or blobs.null_count:
         raise ConfigError(f"{file}: {image} or {source.labels} has gaps or a wrong type")
-    pixels = _decode(
-        source, ((f"{file}, row {row}", blob.as_py()) for row, blob in enumerate(blobs)), len(blobs)
-    )
-    return Images(pixels, labels.to_numpy().astype(np.int64))
+    rows = [(f"{file}, row {row}", blob.as_py()) for row, blob in enumerate(blobs)]
+    return rows, labels.to_numpy().astype(np.int64)
 
 
 def read_pickles(source: Source, files: Iterable[Path]) -> Images:
-    """The python version of the original archives: ``data`` uint8 [N, 3072], channels first."""
+    """CIFAR's original archives for Python: ``data`` uint8 [N, 3072], channels first."""
     parts = [_read_pickle(source, file) for file in files]
     pixels, labels = zip(*parts, strict=True)
     return Images(np.concatenate(pixels), np.concatenate(labels))
@@ -72,14 +73,15 @@ def _read_pickle(source: Source, file: Path) -> Images:
     if "data" not in batch or key not in batch:
         raise ConfigError(f"{file} has keys {', '.join(map(str, batch))}; wanted: data, {key}")
     data = np.asarray(batch["data"])
-    size = 3 * source.side**2
+    side = source.side or math.isqrt(data.shape[-1] // 3)
+    size = 3 * side**2
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != size:
         raise ConfigError(f"{file}: data is {data.dtype} {list(data.shape)}, not uint8 [N, {size}]")
     try:
         labels = np.asarray(batch[key], np.int64).reshape(len(data))
     except (TypeError, ValueError):
         raise ConfigError(f"{file}: {key} is not one whole number for each image") from None
-    pixels = data.reshape(-1, 3, source.side, source.side).transpose(0, 2, 3, 1)
+    pixels = data.reshape(-1, 3, side, side).transpose(0, 2, 3, 1)
     return Images(np.ascontiguousarray(pixels), labels)
 
 
@@ -102,55 +104,82 @@ class _ArraysOnly(pickle.Unpickler):
             raise pickle.UnpicklingError(f"refused to load {module}.{name}") from None
 
 
-def read_folders(source: Source, folders: Iterable[Path]) -> Images:
-    """``<split>/<class>/*.png`` (or …/<class>/images/); classes in alphabetical order.
-
-    Also the original Tiny-ImageNet's ``val/val_annotations.txt``.
-    """
+def read_folders(source: Source, folders: Iterable[Path], classes: Sequence[str]) -> Images:
+    """``<split>/<class>/**/*.png``, the classes by number; or Tiny-ImageNet's annotated split."""
     (folder,) = folders
-    files = list(_labelled_files(source, folder))
-    pixels = _decode(source, ((str(file), file.read_bytes()) for file, _ in files), len(files))
-    return Images(pixels, np.array([label for _, label in files], np.int64))
+    labels = {name: label for label, name in enumerate(classes)}
+    files = list(_labelled_files(folder))
+    blobs = ((str(file), file.read_bytes()) for file, _ in files)
+    return Images(_decode(source, blobs), np.array([labels[name] for _, name in files], np.int64))
 
 
-def _labelled_files(source: Source, folder: Path) -> Iterator[tuple[Path, int]]:
-    annotations = folder / "val_annotations.txt"
-    if annotations.is_file():
-        rows = [line.split("\t")[:2] for line in annotations.read_text().splitlines()]
-        names = _class_order(source, folder, {name for _, name in rows})
-        yield from ((folder / "images" / file, names[name]) for file, name in rows)
+def class_names(source: Source, folders: Iterable[Path]) -> list[str]:
+    """The classes of all splits in the order of their numbers: alphabetical, or numeric.
+
+    Raises:
+        ConfigError: they are not as many as the data set has.
+    """
+    names = set().union(*(_names_in(folder) for folder in folders))
+    if source.classes not in (None, len(names)):
+        raise ConfigError(
+            f"{', '.join(map(str, folders))}: {len(names)} classes; {source.title} has"
+            f" {source.classes}"
+        )
+    return sorted(names, key=int if all(map(str.isdecimal, names)) else str.casefold)
+
+
+ANNOTATIONS = "val_annotations.txt"  # of the original Tiny-ImageNet: file, class, …
+
+
+def _names_in(folder: Path) -> set[str]:
+    if (folder / ANNOTATIONS).is_file():
+        return {name for _, name in _annotated(folder)}
+    return {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
+
+
+def _labelled_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Each image of a split with the name of its class."""
+    if (folder / ANNOTATIONS).is_file():
+        yield from _annotated(folder)
         return
-    names = _class_order(source, folder, {path.name for path in folder.iterdir() if path.is_dir()})
-    for name, label in names.items():
-        inner = folder / name / "images"
-        for file in sorted((inner if inner.is_dir() else folder / name).iterdir()):
+    for name in sorted(_names_in(folder)):
+        for file in map(Path, files_below(folder / name)):
             if file.suffix.lower() in SUFFIXES:
-                yield file, label
+                yield file, name
 
 
-def _class_order(source: Source, folder: Path, names: set[str]) -> dict[str, int]:
-    """Class name → label: alphabetical, as in every layout of these data sets; or numbers."""
-    if len(names) != source.classes:
-        raise ConfigError(f"{folder} has {len(names)} classes; {source.title} {source.classes}")
-    numbered = all(name.isdigit() for name in names)
-    ordered = sorted(names, key=int if numbered else str.casefold)
-    return {name: label for label, name in enumerate(ordered)}
+def _annotated(folder: Path) -> list[tuple[Path, str]]:
+    rows = [line.split("\t") for line in (folder / ANNOTATIONS).read_text().splitlines()]
+    if any(len(row) < 2 for row in rows):
+        raise ConfigError(f"{folder / ANNOTATIONS} has lines without a file and its class")
+    return [(folder / "images" / file, name) for file, name, *_ in rows]
 
 
-# -- images ---------------------------------------------------------------------------------------
+def files_below(folder: Path) -> list[str]:
+    """The files in a folder at any depth, through links, without hidden ones; in order."""
+    found: list[str] = []
+    above = {str(folder): {os.path.realpath(folder)}}
+    for at, folders, names in os.walk(folder, followlinks=True):
+        found += [f"{at}/{name}" for name in names if name[0] != "."]
+        inner = {name: os.path.realpath(f"{at}/{name}") for name in folders if name[0] != "."}
+        folders[:] = [name for name, real in inner.items() if real not in above[at]]  # no circles
+        above |= {f"{at}/{name}": above[at] | {inner[name]} for name in folders}
+    return sorted(found)
 
 
-def _decode(source: Source, blobs: Iterable[tuple[str, bytes]], count: int) -> np.ndarray:
-    """Encoded images [(where they come from, bytes)] as uint8 [N, 32, 32, 3]."""
-    pixels = np.empty((count, SIDE, SIDE, 3), np.uint8)
-    for i, (where, blob) in enumerate(blobs):
+def _decode(source: Source, blobs: Iterable[tuple[str, bytes]]) -> np.ndarray:
+    """Encoded images [(where they come from, bytes)] as uint8 [N, side, side, 3]."""
+    side, pixels = source.side, []
+    for where, blob in blobs:
         try:
             image = Image.open(io.BytesIO(blob)).convert("RGB")
         except Exception as error:  # a decoder may raise anything on damaged input
             raise ConfigError(f"{where}: damaged ({first_line(error)}); fetch it again") from None
-        if image.size != (source.side, source.side):
+        side = side or image.width
+        if image.size != (side, side):
             raise ConfigError(
-                f"{where}: {image.width}×{image.height} pixels, not {source.side}×{source.side}"
+                f"{where}: {image.width}×{image.height} pixels, not {side}×{side}; all images of a"
+                " data set must be square and of one size"
             )
-        pixels[i] = np.asarray(image.reduce(source.side // SIDE))
-    return pixels
+        pixels.append(np.asarray(image.reduce(source.shrink)))
+    return np.stack(pixels) if pixels else np.empty((0, 0, 0, 3), np.uint8)

@@ -1,29 +1,48 @@
-"""Where the images come from: parquet files, python pickles, class folders, or the hub."""
+"""Data sets: what each is called, what must arrive, and where the Hugging Face hub has it.
+
+Digits need none of this: they ship with scikit-learn. A data set of one's own needs an entry here
+only if it is on the hub or has names of its own for columns or splits; else `own` describes it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a data set is called, and what must arrive."""
+    """A data set of square images. What is None is counted, or taken from the first image."""
 
     name: str
     title: str
-    classes: int
-    side: int  # pixels of the stored images; larger ones are averaged down to SIDE
-    counts: dict[str, int]  # images of each split
     homes: tuple[str, ...]  # names that its folder under the root may have
-    labels: str  # the labels' column (parquet); + "s": their key (pickle)
-    repo: str  # on the Hugging Face hub
-    hub_files: dict[str, str]  # split → file there
+    counts: Mapping[str, int | None] = field(  # split → its images
+        default_factory=lambda: {"train": None, "test": None}
+    )
+    classes: int | None = None
+    balanced: bool = False  # as many images of each class
+    side: int | None = None  # pixels of the stored images
+    shrink: int = 1  # they are averaged down by this factor
+    labels: str = "label"  # the labels' column (parquet); + "s": their key (pickle)
+    repo: str = ""  # on the Hugging Face hub; "": not there
+    hub_files: Mapping[str, str] = field(default_factory=dict)  # split → file there
     pickles: str = ""  # torchvision's folder
-    batches: dict[str, tuple[str, ...]] | None = None  # split → the pickles there
-    aliases: dict[str, tuple[str, ...]] | None = None  # split → its other names
+    batches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split → pickles there
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # split → other names
 
     def names(self, split: str) -> tuple[str, ...]:
-        return (split, *(self.aliases or {}).get(split, ()))
+        return (split, *self.aliases.get(split, ()))
+
+
+def of(name: str) -> Source:
+    """The data set of a name: one of SOURCES, else one's own."""
+    return SOURCES.get(name) or own(name)
+
+
+def own(name: str) -> Source:
+    """Parquet files or class folders in <root>/<name>/, `train` and `test` (or a name of val)."""
+    return Source(name, name, (name,), aliases={"test": ("val", "valid", "validation")})
 
 
 SOURCES = {
@@ -33,10 +52,10 @@ SOURCES = {
             name="cifar10",
             title="CIFAR-10",
             classes=10,
+            balanced=True,
             side=32,
             counts={"train": 50_000, "test": 10_000},
             homes=("cifar10",),
-            labels="label",
             repo="uoft-cs/cifar10",
             hub_files={s: f"plain_text/{s}-00000-of-00001.parquet" for s in ("train", "test")},
             pickles="cifar-10-batches-py",
@@ -49,6 +68,7 @@ SOURCES = {
             name="cifar100",
             title="CIFAR-100",
             classes=100,
+            balanced=True,
             side=32,
             counts={"train": 50_000, "test": 10_000},
             homes=("cifar100",),
@@ -62,10 +82,11 @@ SOURCES = {
             name="tiny_imagenet",
             title="Tiny-ImageNet-200",
             classes=200,
+            balanced=True,
             side=64,
+            shrink=2,
             counts={"train": 100_000, "val": 10_000},
             homes=("tiny_imagenet", "tiny-imagenet", "tiny-imagenet-200"),
-            labels="label",
             repo="zh-plus/tiny-imagenet",
             hub_files={
                 "train": "data/train-00000-of-00001-1359597a978bc4fa.parquet",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +40,17 @@ def weights_file(model: Mapping[str, Any]) -> Path | None:
     Raises:
         ConfigError: there is no such file, or it cannot be downloaded.
     """
+    return _find(model, hub.fetch)
+
+
+def check_weights(model: Mapping[str, Any]) -> None:
+    """Raise ConfigError for weights that are damaged, or neither here nor to be downloaded."""
+    file = _find(model, hub.check)
+    if file is not None:
+        check_intact(file)
+
+
+def _find(model: Mapping[str, Any], get: Callable[[str, str], Path | None]) -> Path | None:
     local = _local_weights(model)
     if local is not None:
         return _resolve(local)
@@ -52,7 +63,7 @@ def weights_file(model: Mapping[str, Any]) -> Path | None:
     if cfg is None or not cfg.hf_hub_id:
         raise ConfigError(f"timm has no weights for {arch}; use model.pretrained=false or a file")
     try:
-        return hub.fetch(cfg.hf_hub_id, "model.safetensors")
+        return get(cfg.hf_hub_id, "model.safetensors")
     except hub.HubError as error:
         raise ConfigError(
             f"the weights of {weights_id(model)} are not cached and cannot be downloaded: {error}."
@@ -91,7 +102,7 @@ def _resolve(name: str) -> Path:
         path = Path(name).expanduser()
         for candidate in (path, ROOT / path):
             if candidate.is_file():
-                return candidate.absolute()  # a link keeps its name: its ending tells the format
+                return candidate.absolute()  # a link keeps its name: its ending is the format's
     raise ConfigError(
         f"there is no weights file {name}; give its path as model.pretrained (or model.weights), or"
         f" use model.pretrained=false; scripts/pretrain.py makes those of the micro models"
@@ -101,7 +112,7 @@ def _resolve(name: str) -> Path:
 def check_intact(file: Path) -> None:
     """Raise ConfigError for a changed file, where its SHA-256 is known: bits may flip on any disk.
 
-    It stands beside the file (<name>.sha256, as sha256sum writes it), or is the name of the file
+    It is beside the file (<name>.sha256, as sha256sum writes it), or is the name of the file
     that the hub's cache links to.
     """
     beside, own_name = file.with_suffix(".sha256"), file.resolve().name

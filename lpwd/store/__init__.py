@@ -1,1 +1,1 @@
-"""What a run is, and where each is kept once."""
+"""What identifies a run, and the store that keeps each run once."""

@@ -11,8 +11,6 @@ from pathlib import Path
 from lpwd.config.errors import CannotWrite, writing
 from lpwd.config.paths import ROOT
 
-# -- files ----------------------------------------------------------------------------------------
-
 
 def results_dir(scale: str) -> Path:
     """results/<scale>; the environment variable LPWD_RESULTS takes the place of results/."""
@@ -20,7 +18,7 @@ def results_dir(scale: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file aside, flush it and rename it into place: it is whole or it is not there."""
+    """Write a temporary file, flush it and rename it: the file is whole, or as it was before."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +34,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def flush_names(folder: Path) -> None:
-    """Have a renaming reach the disk, so that it outlives a loss of power too."""
-    with suppress(OSError):  # some shared folders refuse; there the server sees to it
+    """Flush a folder's entries to disk, so that a rename survives a loss of power."""
+    with suppress(OSError):  # some network file systems do not support it
         directory = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -46,13 +44,13 @@ def flush_names(folder: Path) -> None:
 
 
 def set_aside(path: Path, why: str) -> None:
-    """Rename what cannot be trusted to <name>.damaged-<n>, and say so."""
+    """Rename a damaged file or folder to <name>.damaged-<n>, and print why."""
     n = next(n for n in range(1, 10**6) if not path.with_name(f"{path.name}.damaged-{n}").exists())
     target = path.with_name(f"{path.name}.damaged-{n}")
     try:
         with writing(target):
             path.rename(target)
     except CannotWrite:
-        if path.exists():  # else another process has just set it aside
+        if path.exists():  # else another process has set it aside meanwhile
             raise
     print(f"{path}: {why}; set aside as {target.name}", file=sys.stderr)

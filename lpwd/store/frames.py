@@ -76,8 +76,20 @@ RUN_COLUMNS: dict[str, str] = {
 }
 
 SORT_COLUMNS = [
-    *("data", "model", "optimizer", "method", "profile", "normalize", "layers", "coupled"),
-    *("exclude", "pretrained", "lr", "rate", "seed", "hash"),
+    "data",
+    "model",
+    "optimizer",
+    "method",
+    "profile",
+    "normalize",
+    "layers",
+    "coupled",
+    "exclude",
+    "pretrained",
+    "lr",
+    "rate",
+    "seed",
+    "hash",
 ]
 
 EPOCH_COLUMNS: dict[str, str] = {
@@ -135,6 +147,7 @@ def row_of_settings(settings: Settings) -> dict[str, Any]:
 
 
 def of_records(records: Iterable[Record]) -> Results:
+    """The frames of these runs; NaN where a record has null."""
     records = list(records)
     runs = pd.DataFrame([row(record) for record in records], columns=list(RUN_COLUMNS))
     epochs = [{"hash": r["hash"], **epoch} for r in records for epoch in r["epochs"]]
@@ -157,17 +170,19 @@ def _digests(rows: pd.DataFrame) -> list[str]:
 
 
 def write_rows(path: Path, runs: pd.DataFrame) -> None:
+    """Write runs.csv, each row with its check value."""
     text = runs.astype(object).where(runs.notna(), "").map(str)
     write_whole(path, text.assign(check=_digests(text)).to_csv(index=False).encode())
 
 
 def read_rows(path: Path) -> pd.DataFrame:
+    """The rows of runs.csv; edited ones are named and left out, a damaged file is set aside."""
     if not path.exists():
         return of_records([]).runs
-    content = path.read_bytes()  # what the system refuses is not for want of a sound file
+    content = path.read_bytes()  # outside the try: a file without permission is not damaged
     try:
         text = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
-    except ValueError as error:  # what pandas makes of an empty, binary or torn file
+    except ValueError as error:  # pandas: the file is empty, binary or torn
         if is_out_of_memory(error):
             raise
         set_aside(path, f"cannot be read ({first_line(error)})")
@@ -187,6 +202,7 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame with page checksums, so that `read_parquet` notices damage."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
@@ -196,6 +212,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """The frame in a file, empty without one; a damaged file is set aside."""
     import pyarrow as pa
 
     nothing = pd.DataFrame(columns=list(columns)).astype(columns)
@@ -203,8 +220,8 @@ def read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         return nothing
     content = path.read_bytes()
     try:
-        # No `read_table`: it starts a thread, and Arrow's threads now and then abort the process
-        # as it ends (apache/arrow#34314).
+        # Not `read_table`, which starts threads: Arrow's threads can abort a process as it ends
+        # (apache/arrow#34314).
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         table = file.read(use_threads=False)
         return table.to_pandas(use_threads=False)[list(columns)].astype(columns)

@@ -18,7 +18,7 @@ from lpwd.inputs.weights import weights_id
 PROTOCOL = 1
 
 #: Keys that are younger than stored runs, with the value that those had: left out at it.
-YOUNGER = {"optimizer.schedule": "constant"}
+YOUNGER = {"optimizer.schedule": "constant", "data.side": 32}
 
 Settings = dict[str, Any]
 
@@ -31,11 +31,12 @@ def settings(config: Mapping[str, Any]) -> Settings:
     as pwd with the linear profile.
     """
     rates, model, scale = rates_of(config), config["model"], config["scale"]
+    data = {key: value for key, value in config["data"].items() if key != "root"}
     optimizer = {key: value for key, value in config["optimizer"].items() if key != "lr_factor"}
     return _canonical(
         {
             "protocol": PROTOCOL,
-            "data": {key: value for key, value in config["data"].items() if key != "root"},
+            "data": _without_younger("data", data),
             "model": {
                 "name": model["name"],
                 "arch": model["arch"],

@@ -1,11 +1,10 @@
-"""Claims: which process trains a run, so that several sweeps can share one store.
+"""The lock on a run in training, so that several sweeps, on several machines, can share a store.
 
-A claim is a file `claim-<k>` whose time of change is its heartbeat. A process that dies leaves a
-claim that goes silent; whoever then creates `claim-<k+1>` first has taken it over. Claims only
-keep runs from being trained twice: that a run is *stored* once does not depend on them.
+The lock is a file `claim-<k>` in the run's work folder, whose modification time is its heartbeat.
+If its process dies, the heartbeat stops, and the first process to create `claim-<k+1>` takes over.
+The lock saves double work only: that a run is *stored* once does not depend on it.
 
-Several machines may share the folder, so nothing rests on their clocks: heartbeats are stamped,
-and read, by the clock of the file system.
+The machines' clocks may differ, so heartbeats are written and compared by the file system's clock.
 """
 
 from __future__ import annotations
@@ -22,12 +21,16 @@ from pathlib import Path
 from lpwd.config.errors import writing
 
 HEARTBEAT_SECONDS = 10.0
-#: A claim that was silent for so long belongs to nobody.
+#: A claim without a heartbeat for so long is dead.
 SILENT_SECONDS = 60.0
 
 
 class RunLock:
-    """`with RunLock(folder) as claim: if claim.mine: …`; gone when the block ends."""
+    """`with RunLock(folder) as lock: if lock.mine: …`; released when the block ends.
+
+    `holder` names the process that has it instead. Raises CannotWrite where the folder cannot be
+    written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +48,7 @@ class RunLock:
         return self
 
     def _take(self) -> None:
-        """Create the next claim, unless there is one that is alive, or somebody is faster."""
+        """Create the next claim, unless one is alive or another process is faster."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):  # not exist_ok: that fails if it then goes away
             self.folder.mkdir()
@@ -59,15 +62,15 @@ class RunLock:
         except FileExistsError:
             self.holder = _holder(self._path)
             return
-        except FileNotFoundError:  # the last holder has just ended, and cleared the folder
+        except FileNotFoundError:  # the last holder has just removed the folder
             return self._take()
         try:
             with file:
-                file.write(_own_words())
-        except OSError:  # a full disk: an empty claim would keep the run from everybody
+                file.write(_identity())
+        except OSError:  # a full disk: an empty claim would lock the run for everybody
             self._path.unlink()
             raise
-        # While this process looked at an old claim and saw it end, another may have begun anew.
+        # Between the look at an old claim and the new one, another process may have taken the lock.
         if rival := next((path for path in self._others() if is_alive(path)), None):
             self.holder = _holder(rival)
             self._path.unlink(missing_ok=True)
@@ -82,19 +85,19 @@ class RunLock:
         if not self.mine:
             return
         for path in self._others():
-            if not is_alive(path):  # one that is alive holds this process for dead
+            if not is_alive(path):  # a living one took over from this process, held for dead
                 path.unlink(missing_ok=True)
-        if _read(self._path) == _own_words():
+        if _read(self._path) == _identity():
             self._path.unlink(missing_ok=True)
         with suppress(OSError):
-            self.folder.rmdir()  # unless a checkpoint or a failure is kept
+            self.folder.rmdir()  # fails, as it should, where a checkpoint or a failure is kept
 
     def _beat(self) -> None:
         while not self._done.wait(HEARTBEAT_SECONDS):
             try:
                 os.utime(self._path)
             except FileNotFoundError:
-                return  # taken away: the store sees to it that nothing is stored twice
+                return  # taken over by another process; the store keeps the first run stored
             except OSError:
                 continue  # a shared folder that is out of reach for a while
 
@@ -107,9 +110,9 @@ def newest_claim(folder: Path) -> tuple[int, Path | None]:
 
 
 def is_alive(path: Path) -> bool:
-    """Is this claim's heart beating? A process of this machine that has ended is known at once."""
+    """Does the claim's process live? On this machine that is known at once, else by heartbeat."""
     try:
-        with path.open() as file:  # opened, since a shared folder tells old times to a mere stat
+        with path.open() as file:  # on shared folders a mere stat may return a cached, old time
             words, beat = file.read().split(), os.fstat(file.fileno()).st_mtime
     except (OSError, UnicodeDecodeError):
         return False
@@ -119,7 +122,7 @@ def is_alive(path: Path) -> bool:
 
 
 def in_training(folder: Path) -> bool:
-    """Does a living process hold the claim of this work folder?"""
+    """Does a living process hold the lock of this work folder?"""
     _, newest = newest_claim(folder)
     return newest is not None and is_alive(newest)
 
@@ -133,8 +136,8 @@ def _claims(folder: Path) -> dict[int, Path]:
     return {int(number): folder / f"claim-{number}" for number in numbers if number.isdecimal()}
 
 
-def _own_words() -> str:
-    """What this process writes into its claims."""
+def _identity() -> str:
+    """This process, as its claims name it."""
     return f"{socket.gethostname()} {os.getpid()} {_process_space()}"
 
 
@@ -146,15 +149,15 @@ def _read(path: Path) -> str:
 
 
 def _holder(path: Path) -> str:
-    """Host and process of a claim, for people."""
+    """Host and process number of a claim, to be shown."""
     return " ".join(_read(path).split()[:2]) or "a process that has just begun or ended"
 
 
 @cache
 def _process_space() -> str:
-    """Where a process number means the same: this boot of this machine, this container.
+    """Where process numbers are comparable: this boot of this machine, this container.
 
-    The name of the host does not tell: containers and cloned machines may share it.
+    The host's name is not enough: containers and cloned machines may share it.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -174,11 +177,11 @@ def _is_running(pid: str) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
     except OSError:
         return True
-    return state != "Z"  # killed, and nobody has asked for its exit code yet
+    return state != "Z"  # a zombie has ended, but its parent has not read its exit code
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock that stamps the folder's files; it may be a server's."""
+    """The time by the clock of the folder's file system; it may be a server's."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             return os.fstat(probe.fileno()).st_mtime

@@ -12,11 +12,8 @@ VERSION = 1
 Record = dict[str, Any]
 
 
-# -- one run on disk ------------------------------------------------------------------------------
-
-
 def _strict(tree: Any) -> Any:
-    """NaN and infinities are no JSON: null takes their place."""
+    """The same with null for NaN and infinities, which JSON does not have."""
     if isinstance(tree, dict):
         return {key: _strict(value) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -46,4 +43,5 @@ def fault_of(seal: bytes, body: bytes, run: str) -> str | None:
 
 
 def is_hash(name: str) -> bool:
+    """Could this be a run's name?"""
     return len(name) == 12 and set(name) <= set("0123456789abcdef")

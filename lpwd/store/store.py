@@ -62,7 +62,7 @@ class Store:
     def save(self, record: Record) -> None:
         """Store a finished run; if another process was faster, its run stays."""
         run, work = record["hash"], self.work(record["hash"])
-        aside = work / f".{uuid.uuid4().hex[:8]}"  # there a killed process's is cleared away
+        aside = work / f".{uuid.uuid4().hex[:8]}"  # in work/: cleared if this process is killed
         if self._body(run) is None:
             try:
                 write_whole(aside / "run.json", sealed(record))
@@ -76,7 +76,7 @@ class Store:
         shutil.rmtree(work, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Clear away what processes that were killed left of runs that are stored."""
+        """Remove work folders, left by killed processes, of runs that are stored."""
         stored = self.stored()
         for folder in (self.root / "work").glob("*"):
             if folder.name in stored:
@@ -88,7 +88,7 @@ class Store:
         return None if body is None else json.loads(body)
 
     def _body(self, run: str) -> bytes | None:
-        """The run's JSON, its checksum verified: quick, as nothing is parsed."""
+        """The run's JSON, checksum verified but not parsed: quick."""
         folder = self.runs / run
         try:
             content = (folder / "run.json").read_bytes()
@@ -103,7 +103,15 @@ class Store:
         return body
 
     def has(self, run: str) -> bool:
+        """Is the run stored, by its directory or by its row in the collected files?"""
         return self._body(run) is not None or run in self._collected().hashes
+
+    def summary(self, run: str) -> dict[Any, Any]:
+        """The summary of a stored run, from its directory or from its row."""
+        if record := self.read(run):
+            return record["summary"]
+        runs = self._collected().results.runs
+        return runs[runs["hash"] == run].iloc[0].to_dict()
 
     def settings(self, run: str) -> Settings:
         """The settings of a stored run. Raises ConfigError if it is not stored, or has none."""
@@ -121,7 +129,7 @@ class Store:
     def forget(self, run: str) -> str:
         """Drop one run, so that it is trained again; its hash. Raises ConfigError if there is none.
 
-        `run` is the hash, or as much of its beginning as tells it from the others.
+        `run` is the hash, or a beginning of it that no other run has.
         """
         if not run:
             raise ConfigError("which RUN? Name one, as in `make forget RUN=<hash>`")
@@ -129,14 +137,14 @@ class Store:
         if len(matches) != 1:
             raise ConfigError(
                 f"RUN={run}: {len(matches) or 'no'} runs of scale {self.scale} have that hash;"
-                f" the hashes stand in {self.root / 'runs.csv'}"
+                f" the hashes are in {self.root / 'runs.csv'}"
             )
         shutil.rmtree(self.runs / matches[0], ignore_errors=True)
         self._drop({matches[0]})
         return matches[0]
 
     def work(self, run: str) -> Path:
-        """Where a run that is not finished keeps its checkpoint, claim and failure."""
+        """Where a run that is not finished keeps its checkpoint, lock and failure."""
         return self.root / "work" / run
 
     def fail(self, run: str, settings: Settings, trace: str) -> None:
@@ -183,9 +191,9 @@ class Store:
             self._write(only(self._collected().results, kept))
 
     def keep_settings(self, candidates: Iterable[Settings]) -> int:
-        """Keep those that are of stored runs without settings; how many such runs are left.
+        """Add settings to stored runs that lack them; returns how many still do.
 
-        The hash shows which run settings are of, so that any candidates may be given.
+        The hash of the settings is the run's name, so any candidates may be given.
         """
         with self._alone():
             self._write(self._collected().results, candidates)
@@ -194,7 +202,7 @@ class Store:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time changes the collected files."""
+        """A lock: one process at a time changes the collected files."""
         lock = FileLock(self.root / "work" / ".lock")
         with writing(self.root):
             (self.root / "work").mkdir(parents=True, exist_ok=True)
@@ -205,7 +213,7 @@ class Store:
             lock.release()
 
     def _collected(self) -> Collected:
-        """What is committed or was collected before, read again when one of the files changes."""
+        """What the collected files hold, read again only when one of them has changed."""
         stamp = tuple(map(_stamp, (self.root / name for name in FILES)))
         known = _READ.get(self.root)
         if known is None or known.stamp != stamp:
@@ -215,7 +223,7 @@ class Store:
     def _read(self, stamp: tuple[Any, ...]) -> Collected:
         """The collected runs; those whose rows cannot be trusted are left out.
 
-        A process that is killed between two of the files leaves runs that not all of them know:
+        A process killed between writing two of the files leaves runs that are not in all of them:
         these do not count either, and are collected again from their directories.
         """
         runs = read_rows(self.root / RUNS)
@@ -253,18 +261,19 @@ class Store:
 
 
 class Collected(NamedTuple):
-    """What the collected files hold, and the state of them that this was read from."""
+    """What the collected files hold, and their stamps when they were read."""
 
     stamp: tuple[Any, ...]
     results: Results
     hashes: frozenset[str]
 
 
-#: {folder of a scale: what was read there last}, so that a worker reads it once, not once a run.
+#: {folder of a scale: what was read there last}: a worker reads it once, not before every run.
 _READ: dict[Path, Collected] = {}
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Inode, time (ns) and size (bytes): another file, or a changed one, has another stamp."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -44,9 +44,10 @@ def held_out(epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(rows: Sequence[Mapping[str, Any]], epochs: int) -> dict[str, float]:
-    """What runs.csv tells of a run's epochs; the accuracies of a diverged run are NaN."""
+    """The columns of runs.csv made of a run's epochs; accuracies of a diverged run are NaN."""
     frame = pd.DataFrame(rows).assign(hash="")
-    diverged = not math.isfinite(rows[-1]["train_loss"])
+    last = rows[-1]
+    diverged = not math.isfinite(last["train_loss"])
     nan = float("nan")
     mean, std = (nan, nan) if diverged else paper_statistic(frame["test_top1"].tolist(), epochs)
     return {
@@ -56,4 +57,7 @@ def summarize(rows: Sequence[Mapping[str, Any]], epochs: int) -> dict[str, float
         "heldout_mean": nan if diverged else float(held_out(frame)["report"].mean()),
         "r_op_share": float(frame["r_op_share"].mean()),
         "r_op_size": float(frame["r_op_size"].mean()),
+        "final_top1": last["test_top1"],
+        "final_loss": last["train_loss"],
+        "weight_norm": last["weight_norm"],
     }

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
-import torch
 from omegaconf import DictConfig
-from torch.nn import functional as F
 
 from lpwd.config.compose import composed
 from lpwd.store import identity
 from lpwd.store.files import results_dir
 
-# -- time and disk --------------------------------------------------------------------------------
+if TYPE_CHECKING:
+    import torch  # two seconds to import: only where something is measured
 
 
 def seconds_of(settings: identity.Settings, scale: str, stored: pd.DataFrame) -> float:
@@ -31,19 +30,14 @@ def seconds_of(settings: identity.Settings, scale: str, stored: pd.DataFrame) ->
     return _measured_seconds(scale, settings["model"]["name"], data["name"], scaled["epochs"])
 
 
-#: Images of the whole data sets: training and test.
-SIZES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
-
-
 @cache
 def _measured_seconds(scale: str, model: str, data: str, epochs: int) -> float:
     from lpwd.config.machine import choose_device
+    from lpwd.inputs.data import sizes
 
     cfg = composed([f"scale={scale}", f"model={model}", f"data={data}", "model.pretrained=false"])
     device = choose_device(cfg.machine.device)
-    images, sizes = cfg.scale.images, SIZES.get(data, (0, 0))
-    train = sizes[0] if images.train is None else images.train
-    test = (sizes[1] if images.test is None else images.test) + images.heldout
+    train, test = sizes(cfg.data, cfg.scale.images)
     batch = min(cfg.scale.batch_size, 512 if device.type == "cuda" else 32)
     forward, step = _seconds_per_image(cfg, device, batch)
     return epochs * (train * step + test * forward)
@@ -51,6 +45,9 @@ def _measured_seconds(scale: str, model: str, data: str, epochs: int) -> float:
 
 def _seconds_per_image(cfg: DictConfig, device: torch.device, batch: int) -> tuple[float, float]:
     """Seconds an image takes in evaluation and in training; the first of three is warm-up."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
     from lpwd.inputs import models
     from lpwd.training.build import make_optimizer
 
@@ -58,7 +55,8 @@ def _seconds_per_image(cfg: DictConfig, device: torch.device, batch: int) -> tup
     model: Any = models.create(cfg.model, cfg.data.classes)
     model = model.to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(cfg, model)
-    x = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
+    side = cfg.data.side
+    x = torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
     y = torch.zeros(batch, dtype=torch.long, device=device)
 
     def evaluate() -> None:
@@ -66,7 +64,7 @@ def _seconds_per_image(cfg: DictConfig, device: torch.device, batch: int) -> tup
             model(x)
 
     def train() -> None:
-        F.cross_entropy(model(x), y).backward()
+        cross_entropy(model(x), y).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -85,13 +83,18 @@ def _timed(function: Any, device: torch.device, repeats: int = 2) -> float:
 
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
+        import torch
+
         torch.cuda.synchronize(device)
 
 
 def disk_bytes(scale: str, count: int, workers: int) -> int:
     """Room for `count` more stored runs and for the checkpoints of `workers` at once."""
-    cfg = composed([f"scale={scale}", f"model={_largest(scale)}", "model.pretrained=false"])
+    import torch
+
     from lpwd.inputs import models
+
+    cfg = composed([f"scale={scale}", f"model={_largest(scale)}", "model.pretrained=false"])
 
     with torch.device("meta"):
         parameters = sum(p.numel() for p in models.create(cfg.model, 100).parameters())

@@ -9,7 +9,7 @@ import pandas as pd
 from lpwd.config.compose import composed, composer
 from lpwd.store import identity
 from lpwd.store.frames import Results
-from lpwd.store.lock import is_alive, newest_claim
+from lpwd.store.lock import in_training
 from lpwd.store.store import Store
 from lpwd.sweep import grids
 from lpwd.sweep.choices import ChoiceMissing
@@ -17,7 +17,9 @@ from lpwd.sweep.cost import seconds_of
 
 #: The paper's targets, and whether there is an experiment to train; Table 2 is the configs' own.
 PAPER = {
-    **{"table1": True, "table2": False, "table3": True},
+    "table1": True,
+    "table2": False,
+    "table3": True,
     **{f"figure{n}": True for n in range(1, 6)},
 }
 EXPERIMENTS = {**PAPER, "controls": True}
@@ -79,7 +81,7 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
             "needed": len(names) + len(need.waiting),
             "shared": len(names & seen),
             "stored": len(names & stored),
-            "running": sum(_in_training(store, job.run) for job in left),
+            "running": sum(in_training(store.work(job.run)) for job in left),
             "left": len(new),
             "hours": sum(seconds_of(settings, scale, results.runs) for settings in new) / 3600,
         }
@@ -93,8 +95,3 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     total = total.to_frame("all").T.astype(frame.dtypes.to_dict())
     ordered = pd.concat([of_paper, total, frame.drop(index=list(PAPER))])
     return ordered.rename_axis("target").reset_index()
-
-
-def _in_training(store: Store, run: str) -> bool:
-    _, claim = newest_claim(store.work(run))
-    return claim is not None and is_alive(claim)

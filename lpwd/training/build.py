@@ -6,22 +6,22 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 import lpwd
 from lpwd.config.errors import ConfigError
+from lpwd.config.machine import choose_device, set_precision
 from lpwd.config.rates import rates_of
 from lpwd.inputs import data, models
 from lpwd.inputs.albumentations_loader import AlbumentationsLoader
 from lpwd.inputs.augment import build_augment
-from lpwd.inputs.loaders import DeviceLoader
+from lpwd.inputs.loaders import DeviceBatches, DeviceLoader
+from lpwd.inputs.seeds import seed_of
 
 if TYPE_CHECKING:
     from timm.scheduler.scheduler import Scheduler
-from lpwd.config.machine import choose_device, set_precision
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Training:
     device: torch.device
     images: data.Dataset
     loader: DeviceLoader | AlbumentationsLoader
+    test: DeviceBatches
+    heldout: DeviceBatches
     model: nn.Module
     forward: nn.Module  # the model, compiled if machine.compile says so
     optimizer: torch.optim.Optimizer
@@ -86,26 +88,41 @@ def prepare(cfg: DictConfig) -> Training:
     set_precision(cfg.scale.precision)
     images = data.load(cfg.data, cfg.scale.images)
     loader = make_loader(cfg, images.train, device)
-    torch.manual_seed(seed_of(cfg.seed, 0))  # the head's initial weights
+    torch.manual_seed(seed_of(cfg.seed, 0))  # the head's initial weights; epochs count from 1
     model = models.create(cfg.model, cfg.data.classes)
+    models.check_side(model, cfg.data.side)
     layout = torch.channels_last if cfg.machine.channels_last else torch.contiguous_format
     model = cast(nn.Module, model.to(device, memory_format=layout))  # pyright: ignore
     forward = cast(nn.Module, torch.compile(model)) if cfg.machine.compile else model
     optimizer = make_optimizer(cfg, model)
     decay = make_decay(cfg, optimizer, forward)
     measured = decay.moment not in (None, "in the gradient")
-    opposing = lpwd.OpposingRate(decay, cfg.scale.r_op_every) if measured else None
-    schedule = make_schedule(cfg, optimizer, len(loader))
-    parts = (device, images, loader, model, forward, optimizer, decay, opposing, schedule)
-    return Training(cfg, *parts, loss_sum=torch.zeros((), device=device))
+    batches = {"batch_size": cfg.scale.eval_batch_size, **_as_input(cfg, device)}
+    return Training(
+        cfg=cfg,
+        device=device,
+        images=images,
+        loader=loader,
+        test=DeviceBatches(images.test, **batches),
+        heldout=DeviceBatches(images.heldout, **batches),
+        model=model,
+        forward=forward,
+        optimizer=optimizer,
+        decay=decay,
+        opposing=lpwd.OpposingRate(decay, cfg.scale.r_op_every) if measured else None,
+        schedule=make_schedule(cfg, optimizer, len(loader)),
+        loss_sum=torch.zeros((), device=device),
+    )
 
 
-# -- its parts ------------------------------------------------------------------------------------
-
-
-def seed_of(seed: int, epoch: int) -> int:
-    """A generator's seed for one epoch; epoch 0 is the head's initialization."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def _as_input(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
+    """How pixels become a model's input."""
+    return {
+        "mean": cfg.data.mean,
+        "std": cfg.data.std,
+        "device": device,
+        "channels_last": cfg.machine.channels_last,
+    }
 
 
 def make_loader(
@@ -114,12 +131,9 @@ def make_loader(
     common = {
         "batch_size": cfg.scale.batch_size,
         "augment": build_augment(cfg.data.augment),
-        "mean": cfg.data.mean,
-        "std": cfg.data.std,
-        "device": device,
         "seed": cfg.seed,
-        "channels_last": cfg.machine.channels_last,
         "drop_last": cfg.scale.drop_last,
+        **_as_input(cfg, device),
     }
     if cfg.scale.loader == "device":
         return DeviceLoader(images, **common)

@@ -23,8 +23,8 @@ class Resumable(Protocol):
 class Checkpoint:
     """The file `checkpoint.pt` in a run's work folder, written at most every `minutes`.
 
-    It is a SHA-256 of 32 bytes and what `torch.save` made of the state; it is read with
-    ``weights_only``, so that a foreign file can run nothing.
+    Content: the SHA-256 (32 bytes) of what follows, then the state by `torch.save`. It is read
+    with ``weights_only``, so that a hostile file cannot run code.
     """
 
     def __init__(self, folder: Path, minutes: float) -> None:
@@ -37,7 +37,7 @@ class Checkpoint:
             self.save(training)
 
     def save(self, training: Resumable) -> None:
-        """Write the state; where that is refused, say so and let the run go on without."""
+        """Write the state; if it cannot be written, print why and go on without."""
         buffer = io.BytesIO()
         torch.save(training.state_dict(), buffer)
         content = buffer.getvalue()
@@ -48,10 +48,10 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def restore(self, training: Resumable) -> bool:
-        """Go on from the checkpoint if there is one; False: it was no good, start anew.
+        """Load the checkpoint, if there is one, into `training`.
 
-        One that is damaged, or does not fit this run, is set aside. `training` may then have taken
-        in half of it.
+        Returns False for one that is damaged or does not fit this run: it is set aside, and
+        `training`, which may hold half of it, must be prepared again.
         """
         if not self.path.exists():
             return True
@@ -63,7 +63,7 @@ class Checkpoint:
         try:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             training.load_state_dict(state)
-        except Exception as error:  # of a foreign file, or another version's, anything may be wrong
+        except Exception as error:  # a foreign file, or another version's, can fail in any way
             if is_out_of_memory(error):
                 raise
             fault = first_line(error)

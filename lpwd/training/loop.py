@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from lpwd.config.machine import autocast
+from lpwd.inputs.seeds import seed_of
 from lpwd.store.store import Store
 from lpwd.training import wandb_log
+from lpwd.training.build import Training, prepare
 from lpwd.training.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    pass
-from lpwd.config.machine import autocast
-from lpwd.training.build import Training, prepare, seed_of
 from lpwd.training.record import epoch_row
 from lpwd.training.stopping import save_and_stop, stop_signals
-
-# -- a run ----------------------------------------------------------------------------------------
 
 
 def train(cfg: DictConfig, store: Store, run: str) -> Training:

@@ -6,22 +6,18 @@ import math
 import platform
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 import lpwd
+from lpwd.config.machine import autocast, cpu_name
 from lpwd.config.paths import ROOT
-from lpwd.inputs import data
-from lpwd.inputs.loaders import device_batches
+from lpwd.inputs.loaders import DeviceBatches
 from lpwd.store import identity, run_file
 from lpwd.store.summary import summarize
-
-if TYPE_CHECKING:
-    pass
-from lpwd.config.machine import autocast, cpu_name
 from lpwd.training.build import Training
 
 
@@ -39,7 +35,7 @@ def commit() -> str:
 
 
 def epoch_row(t: Training) -> dict[str, Any]:
-    """What is recorded of an epoch; accuracies in percent. A diverged one is not evaluated."""
+    """What is recorded of an epoch; accuracies in percent, NaN after a divergence."""
     nan = float("nan")
     images = min(t.loader.count, len(t.loader) * t.loader.batch_size)  # fewer with drop_last
     train_loss = float(t.loss_sum) / images
@@ -58,29 +54,21 @@ def epoch_row(t: Training) -> dict[str, Any]:
         row.update(r_op_share=rates.share, r_op_size=rates.size)
         row.update(r_op_share_layers=rates.layer_share, r_op_size_layers=rates.layer_size)
     if math.isfinite(train_loss):
-        test = correct(t, t.images.test)
+        test = correct(t, t.test)
         row.update(test_top1=percent(test))
         row.update(test_a_top1=percent(test[0::2]), test_b_top1=percent(test[1::2]))
-        if len(t.images.heldout.labels):
-            row.update(heldout_top1=percent(correct(t, t.images.heldout)))
+        if len(t.heldout):
+            row.update(heldout_top1=percent(correct(t, t.heldout)))
     return row
 
 
 @torch.inference_mode()
-def correct(t: Training, images: data.Images, limit: int | None = None) -> np.ndarray:
-    """Which of the (first `limit`) images the model classifies rightly: bool [N]."""
+def correct(t: Training, batches: DeviceBatches, limit: int | None = None) -> np.ndarray:
+    """Which of the (first `limit`) images are classified correctly: bool [N]."""
     t.forward.eval()
     hits = []
-    batches = device_batches(
-        data.Images(images.pixels[:limit], images.labels[:limit]),
-        batch_size=t.cfg.scale.eval_batch_size,
-        mean=t.cfg.data.mean,
-        std=t.cfg.data.std,
-        device=t.device,
-        channels_last=t.cfg.machine.channels_last,
-    )
     precision = autocast(t.cfg, t.device)
-    for x, y in batches:
+    for x, y in batches.first(limit):
         with precision:
             hits.append(t.forward(x).argmax(1) == y)
     return torch.cat(hits).cpu().numpy()
@@ -104,7 +92,7 @@ def zero_shot(t: Training, steps: int = 100) -> list[float]:
     for s in range(steps + 1):
         for p, theta_0 in zip(t.model.parameters(), weights, strict=True):
             p.copy_(theta_0 - s / steps * theta_0)
-        curve.append(percent(correct(t, t.images.test, t.cfg.scale.zero_shot_images)))
+        curve.append(percent(correct(t, t.test, t.cfg.scale.zero_shot_images)))
     for p, theta_0 in zip(t.model.parameters(), weights, strict=True):
         p.copy_(theta_0)
     return curve
@@ -116,14 +104,11 @@ def finish(t: Training, run: str, settings: identity.Settings) -> run_file.Recor
     named = isinstance(pretrained, bool)
     summary = {
         "pretrained": str(pretrained).lower() if named else settings["model"]["weights"],
-        "train_images": len(t.images.train.labels),
+        "train_images": t.loader.count,
         "status": "diverged" if t.diverged else "done",
         "diverged_epoch": last["epoch"] if t.diverged else None,
         "steps": len(t.rows) * len(t.loader),
         **summarize(t.rows, t.cfg.scale.epochs),
-        "final_top1": last["test_top1"],
-        "final_loss": last["train_loss"],
-        "weight_norm": last["weight_norm"],
         "seconds": sum(row["seconds"] for row in t.rows),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **versions(t),

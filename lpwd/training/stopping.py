@@ -5,19 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lpwd.training.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    pass
 from lpwd.training.build import Training
-
-# -- stopping -------------------------------------------------------------------------------------
+from lpwd.training.checkpoint import Checkpoint
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was asked to stop, and left its checkpoint."""
+    """The run was asked to stop and has saved its checkpoint."""
 
 
 class Stop:
@@ -33,6 +28,7 @@ class Stop:
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
+    """Within the block, signals set the Stop that it yields."""
     stop = Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -43,6 +39,7 @@ def stop_signals() -> Iterator[Stop]:
 
 
 def save_and_stop(stop: Stop, checkpoint: Checkpoint, training: Training) -> None:
+    """Once a stop is requested, save the checkpoint and raise Stopped."""
     if stop.requested:
         checkpoint.save(training)
         raise Stopped

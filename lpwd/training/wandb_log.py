@@ -1,15 +1,13 @@
 """An optional mirror of every run in Weights & Biases; results/ stays the source.
 
-Whatever becomes of the mirror, the run goes on: a server that cannot be reached, or does not answer
-in time, is given up with one line, and the run is mirrored offline, for `wandb sync`.
+Whatever becomes of the mirror, the run goes on: a server that does not answer in time is given up
+with one line, and the run is mirrored offline, for `wandb sync`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -26,26 +24,19 @@ from lpwd.training.build import Training
 
 Row = dict[str, Any]
 
-#: Seconds until a server that does not accept, or does not answer, is given up.
-REACH_SECONDS, INIT_SECONDS = 5, 15
+#: Seconds until a server that does not answer is given up.
+INIT_SECONDS = 15
 #: Seconds that the end of a run waits for its upload; the rest is kept for `wandb sync`.
 FINISH_SECONDS = 30
 
 
 def check() -> None:
-    """Raise ConfigError if there is no key for wandb.mode=online to go by."""
+    """Raise ConfigError if wandb.mode=online has no key to log in with."""
     os.environ["WANDB_MODE"] = "online"  # what the config says, whatever the shell says
-    _quiet()
-    import wandb
-
-    if not wandb.login(prompt=False, verify=False):
+    if not _wandb().login(prompt=False, verify=False):
         raise ConfigError(
             "wandb.mode=online needs a key: run `wandb login`, or use wandb.mode=offline"
         )
-
-
-def _quiet() -> None:
-    os.environ.setdefault("WANDB_SILENT", "true")
 
 
 @contextmanager
@@ -58,38 +49,46 @@ def open_run(training: Training, store: Store, run: str) -> Iterator[Callable[[R
     if training.cfg.wandb.mode == "disabled":
         yield lambda row: None
         return
-    mirrored = _Guarded(_init(training, store, run))
+    mirrored = _start(training, store, run)
+
+    def guarded(action: Callable[[Any], Any]) -> None:
+        """Do something with wandb's run; let it go, with one line, as soon as it gives trouble."""
+        nonlocal mirrored
+        try:
+            if mirrored:
+                action(mirrored)
+        except Exception as error:
+            _say(f"{first_line(error)}; run {run} is mirrored no further")
+            mirrored = None
 
     def log(row: Row) -> None:
-        mirrored(lambda run: run.log(_flat(row), step=row["epoch"]))
+        guarded(lambda it: it.log(_flat(row), step=row["epoch"]))
 
-    # Of these, runs.csv holds the mean; wandb's summary would be the last epoch's value.
-    for name in ("r_op_share", "r_op_size"):
-        mirrored(lambda run, name=name: run.define_metric(name, summary="none"))
-    for row in training.rows:
-        log(row)
+    exit_code = 1
     try:
+        for name in ("r_op_share", "r_op_size"):  # runs.csv holds their means, not the last values
+            guarded(lambda it, name=name: it.define_metric(name, summary="none"))
+        for row in training.rows:
+            log(row)
         yield log
-    except BaseException:
-        mirrored(lambda run: run.finish(exit_code=1))
-        raise
-    last = training.rows[-1]
-    summary = {
-        **summarize(training.rows, training.cfg.scale.epochs),
-        "final_top1": last["test_top1"],
-        "final_loss": last["train_loss"],
-    }
-    mirrored(lambda run: run.summary.update(summary))
-    mirrored(lambda run: run.finish(exit_code=0))
+        summary = summarize(training.rows, training.cfg.scale.epochs)
+        guarded(lambda it: it.summary.update(summary))
+        exit_code = 0
+    finally:
+        guarded(lambda it: it.finish(exit_code=exit_code))
 
 
-def _init(training: Training, store: Store, run: str) -> Any:
-    """wandb's run; an offline one where the server is not to be had, None where neither is."""
-    _quiet()
+def _wandb() -> Any:
+    """The package, which takes long to import, and says nothing of its own."""
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    wanted = training.cfg.wandb
-    settings = wandb.Settings(init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS)
+    return wandb
+
+
+def _start(training: Training, store: Store, run: str) -> Any:
+    """wandb's run; an offline one where the server does not answer, None where neither works."""
+    wandb, wanted = _wandb(), training.cfg.wandb
     options: dict[str, Any] = {
         "project": wanted.project,
         "group": wanted.group or training.cfg.get("experiment"),
@@ -97,15 +96,14 @@ def _init(training: Training, store: Store, run: str) -> Any:
         "id": run,
         "dir": str(store.root),
         "config": config(training, run),
-        "settings": settings,
+        "settings": wandb.Settings(init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS),
     }
-    try:
-        if wanted.mode == "online":
-            _reach(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai")
+    if wanted.mode == "online":
+        try:
             return wandb.init(mode="online", resume="allow", **options)
-    except Exception as error:  # wandb has many, and none is worth a run
-        _say(f"{first_line(error)}; run {run} is mirrored offline, for `wandb sync`")
-        wandb.teardown()  # or it would hold on to the run's name
+        except Exception as error:  # wandb has many, and none is worth a run
+            _say(f"{first_line(error)}; run {run} is mirrored offline, for `wandb sync`")
+            wandb.teardown()  # or it would hold on to the run's name
     try:
         return wandb.init(mode="offline", **options)
     except Exception as error:
@@ -115,8 +113,8 @@ def _init(training: Training, store: Store, run: str) -> Any:
 
 def config(training: Training, run: str) -> dict[str, Any]:
     """The run's settings by their names in runs.csv, λ_i of each layer, and the whole config."""
-    whole: Any = OmegaConf.to_container(training.cfg, resolve=True)
-    settings = frames.row_of_settings(identity.settings(cast(dict[str, Any], whole)))
+    whole = cast(dict[str, Any], OmegaConf.to_container(training.cfg, resolve=True))
+    settings = frames.row_of_settings(identity.settings(whole))
     return {"hash": run, **settings, "lambda": layer_rates(training.decay), "config": whole}
 
 
@@ -129,39 +127,15 @@ def layer_rates(decay: WeightDecay) -> dict[str, float]:
     return {f"{layer:02d}": rate for layer, rate in rates.items()}
 
 
-class _Guarded:
-    """A wandb run that is let go, with one line, as soon as it gives trouble."""
-
-    def __init__(self, run: Any) -> None:
-        self.run = run
-
-    def __call__(self, action: Callable[[Any], Any]) -> None:
-        if self.run is None:
-            return
-        try:
-            action(self.run)
-        except Exception as error:
-            _say(f"{first_line(error)}; run {self.run.id} is mirrored no further")
-            self.run = None
-
-
 def _flat(row: Row) -> Row:
     """A row of epochs.parquet; of its lists, one value a layer."""
-    flat = {key: value for key, value in row.items() if not isinstance(value, list)}
-    for key, values in row.items():
-        if isinstance(values, list):
-            flat |= {f"{key}/{layer:02d}": value for layer, value in enumerate(values, 1)}
+    flat: Row = {}
+    for key, value in row.items():
+        if isinstance(value, list):
+            flat |= {f"{key}/{layer:02d}": of_layer for layer, of_layer in enumerate(value, 1)}
+        else:
+            flat[key] = value
     return flat
-
-
-def _reach(url: str) -> None:
-    """Raise OSError within REACH_SECONDS if nothing answers there; proxies are honoured."""
-    try:
-        urllib.request.urlopen(url, timeout=REACH_SECONDS).close()
-    except urllib.error.HTTPError:
-        return  # an answer like any other
-    except (OSError, ValueError) as error:
-        raise OSError(f"{url} cannot be reached ({getattr(error, 'reason', error)})") from None
 
 
 def _say(text: str) -> None:

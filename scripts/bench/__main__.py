@@ -11,7 +11,9 @@ runs: the ratios are sound on a busy machine, the sweeps' are not.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -19,19 +21,17 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lpwd.config import machine
+from lpwd.config.machine import machine
 from lpwd.config.paths import ROOT
 from lpwd.draw.readme import filled
 from lpwd.store.files import write_whole
 from scripts.bench.epochs import bench_epoch, bench_loader, bench_r_op, bench_shares
-from scripts.bench.measure import DEVICE, FOLDER
-from scripts.bench.steps import bench_memory, bench_step, bench_training, peak
+from scripts.bench.measure import DEVICE, Row
+from scripts.bench.steps import bench_memory, bench_step, bench_training
 from scripts.bench.sweeps import bench_start, bench_store, bench_sweep
 
+FOLDER = ROOT / "results" / "bench"
 PAGE = ROOT / "docs" / "performance.md"
-
-
-# -- what is written ------------------------------------------------------------------------------
 
 BENCHES = {
     "step": bench_step,
@@ -86,33 +86,29 @@ def draw(frame: pd.DataFrame) -> Any:
 def write(frame: pd.DataFrame) -> None:
     """results/bench/bench.csv and .png, and the table in docs/performance.md."""
     write_whole(FOLDER / "bench.csv", frame.to_csv(index=False, float_format="%.4g").encode())
-    from io import BytesIO
+    draw(frame).savefig(png := io.BytesIO(), format="png", dpi=200, metadata={"Software": None})
+    write_whole(FOLDER / "bench.png", png.getvalue())
+    text = f"Measured on {machine(DEVICE)}.\n\n{table(frame)}"
+    write_whole(PAGE, filled(PAGE, "bench", text))
 
-    buffer = BytesIO()
-    draw(frame).savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    write_whole(FOLDER / "bench.png", buffer.getvalue())
-    write_whole(
-        PAGE, filled(PAGE, "bench", f"Measured on {machine.machine(DEVICE)}.\n\n{table(frame)}")
-    )
+
+def measured(benches: Iterable[str]) -> Iterator[Row]:
+    for name in tqdm(benches, unit="bench"):
+        for row in BENCHES[name]():
+            tqdm.write(f"{row.work}, {row.case} against {row.against}: {row.ratio:.3g} {row.must}")
+            yield row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("benches", nargs="*", help=", ".join(BENCHES))
-    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.peak:
-        print(peak(args.peak[0], int(args.peak[1])))
-        return
     if unknown := set(args.benches) - set(BENCHES):
         sys.exit(f"error: no bench is called {unknown.pop()}; there are {', '.join(BENCHES)}")
-    rows = []
-    for name in tqdm(args.benches or BENCHES, unit="bench"):
-        for row in BENCHES[name]():
-            rows.append(row)
-            tqdm.write(f"{row.work}, {row.case} against {row.against}: {row.ratio:.3g} {row.must}")
-    frame = pd.DataFrame(rows).assign(met=[row.met for row in rows], device=machine.machine(DEVICE))
+    rows = list(measured(args.benches or BENCHES))
+    frame = pd.DataFrame(rows).assign(device=machine(DEVICE))
+    frame.insert(len(Row._fields), "met", [row.met for row in rows])
     if args.benches:  # a part is for looking at, not for keeping
         print(table(frame))
     else:

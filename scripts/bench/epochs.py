@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
-from lpwd.inputs import data
-from lpwd.inputs.loaders import device_batches
+from lpwd.inputs.images import Images
+from lpwd.inputs.loaders import DeviceBatches
 from lpwd.training import loop, record
+from lpwd.training.build import Training
 from scripts.bench.measure import DEVICE, Row, median_seconds, side_by_side, training
+
+MODELS = ("convnext_micro", "swin_micro")
+USUAL = "DataLoader, 2 workers, albumentations"
 
 
 def bench_epoch() -> Iterator[Row]:
     """An epoch of the trainer, evaluation included, against a bare loop and a usual one."""
-    for model in ("convnext_micro", "swin_micro"):
-        mine = training(f"model={model}", "decay=lpwd")
-        ours = _epoch(mine)
-        bare = _bare_epoch(training(f"model={model}", "decay=baseline"))
-        case = f"{model}, decay lpwd"
+    for name in MODELS:
+        model = f"model={name}"
+        ours = _epoch(training(model, "decay=lpwd"))
+        bare = _adamw_epoch(training(model, "decay=baseline"), _in_memory, fused=True)
+        t = training(model, "decay=baseline", "machine.channels_last=false")
+        usual = _adamw_epoch(t, _usual, fused=False)
+        case = f"{name}, decay lpwd"
         yield side_by_side("epoch", case, "bare loop, AdamW", "≤ 1.05", ours, bare, 12)
-        as_usual = ["decay=baseline", "machine.channels_last=false"]
-        usual = _usual_epoch(training(f"model={model}", *as_usual))
-        against = "DataLoader, 2 workers, albumentations"
-        yield side_by_side("epoch", case, against, "≥ 1.3", ours, usual, 8, speed=True)
+        yield side_by_side("epoch", case, USUAL, "≥ 1.3", ours, usual, 8, speed=True)
         # What a trainer could reach whose own work took no time at all.
-        yield side_by_side(
-            "epoch", f"{model}, bare loop, AdamW", against, "", bare, usual, 8, speed=True
-        )
+        case = f"{name}, bare loop, AdamW"
+        yield side_by_side("epoch", case, USUAL, "", bare, usual, 8, speed=True)
 
 
 def bench_shares() -> Iterator[Row]:
     """What an epoch of the trainer is spent on: its parts timed alone, the rest is the model's."""
-    for model in ("convnext_micro", "swin_micro"):
+    for model in MODELS:
         t = training(f"model={model}", "decay=lpwd")
         _epoch(t)()
         whole = median_seconds(_epoch(t))
@@ -46,10 +49,10 @@ def bench_shares() -> Iterator[Row]:
         shares = {name: median_seconds(part) / whole for name, part in _parts(t).items()}
         shares["forward and backward"] = 1 - sum(shares.values())
         for name, share in shares.items():
-            yield Row("share of an epoch", f"{model}: {name}", "–", share, "", ours=share * whole)
+            yield Row("share of an epoch", f"{model}: {name}", "–", share, ours=share * whole)
 
 
-def _parts(t: loop.Training) -> dict[str, Callable[[], Any]]:
+def _parts(t: Training) -> dict[str, Callable[[], Any]]:
     def step() -> None:
         t.decay.before_forward()
         t.optimizer.step()
@@ -57,15 +60,14 @@ def _parts(t: loop.Training) -> dict[str, Callable[[], Any]]:
     return {
         "batches": lambda: [None for _ in t.loader.epoch(t.epoch)],
         "decay and optimizer": lambda: [step() for _ in range(len(t.loader))],
-        "evaluation": lambda: [record.correct(t, s) for s in (t.images.test, t.images.heldout)],
+        "evaluation": lambda: [record.correct(t, s) for s in (t.test, t.heldout)],
     }
 
 
 def bench_r_op() -> Iterator[Row]:
     """The trainer's epoch with R_op measured on its default steps, against none measured."""
-    for model in ("convnext_micro", "swin_micro"):
-        with_r_op = training(f"model={model}", "decay=wd")
-        without = training(f"model={model}", "decay=wd")
+    for model in MODELS:
+        with_r_op, without = (training(f"model={model}", "decay=wd") for _ in range(2))
         assert without.opposing is not None
         without.opposing.remove()
         without.opposing = None
@@ -74,54 +76,90 @@ def bench_r_op() -> Iterator[Row]:
         yield side_by_side("R_op measured", case, "the same epoch without", "≤ 1.03", *pair, 12)
 
 
-def _epoch(t: loop.Training) -> Callable[[], Any]:
+def bench_loader() -> Iterator[Row]:
+    """Images prepared a second: the device loader against albumentations in a DataLoader."""
+    t = training("decay=baseline")
+    usual = _usual(t, t.images.train)
+    yield side_by_side(
+        "images prepared",
+        "device loader",
+        USUAL,
+        "≥ 10",
+        lambda: [None for _ in t.loader.epoch(1)],
+        lambda: [None for _ in usual()],
+        turns=8,
+        speed=True,
+    )
+
+
+def _epoch(t: Training) -> Callable[[], Any]:
     return lambda: loop.train_epoch(t, lambda: None)
 
 
-def _batches(t: loop.Training, images: data.Images, size: int) -> list[tuple[Tensor, Tensor]]:
-    made = device_batches(
-        images, batch_size=size, mean=t.cfg.data.mean, std=t.cfg.data.std, device=t.device
+# -- the same work in other loops -----------------------------------------------------------------
+
+Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+
+
+def _adamw_epoch(
+    t: Training, batches_of: Callable[[Training, Images], Batches], fused: bool
+) -> Callable[[], None]:
+    """An epoch and its evaluation in a plain loop with torch's AdamW."""
+    train, test, heldout = (
+        batches_of(t, images) for images in (t.images.train, t.images.test, t.images.heldout)
     )
-    return [(x.clone(memory_format=torch.channels_last), y) for x, y in made]
-
-
-def _bare_epoch(t: loop.Training) -> Callable[[], Any]:
-    """The same work on tensors that are ready in memory, with torch's AdamW."""
-    scale = t.cfg.scale
-    training_set = _batches(t, t.images.train, scale.batch_size)
-    test_sets = [_batches(t, s, scale.eval_batch_size) for s in (t.images.test, t.images.heldout)]
-    optimizer = torch.optim.AdamW(t.model.parameters(), lr=5e-4, weight_decay=0.02, fused=True)
+    model = t.model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.02, fused=fused)
 
     def epoch() -> None:
-        _train_on(t.model, optimizer, training_set)
-        for batches in test_sets:
-            _evaluate_on(t.model, batches)
+        model.train()
+        total = torch.zeros((), device=DEVICE)
+        for x, y in train():
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            total += loss.detach() * len(y)
+        float(total)
+        model.eval()
+        with torch.inference_mode():
+            for batches in (test, heldout):
+                hits = [model(x).argmax(1) == y for x, y in batches()]
+                float(torch.cat(hits).float().mean())
 
     return epoch
 
 
-def _train_on(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Any) -> float:
-    model.train()
-    total = torch.zeros((), device=DEVICE)
-    for x, y in batches:
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        total += loss.detach() * len(y)
-    return float(total)
+def _size(t: Training, images: Images) -> int:
+    return t.cfg.scale.batch_size if images is t.images.train else t.cfg.scale.eval_batch_size
 
 
-@torch.inference_mode()
-def _evaluate_on(model: nn.Module, batches: Any) -> float:
-    model.eval()
-    return float(torch.cat([model(x).argmax(1) == y for x, y in batches]).float().mean())
+def _in_memory(t: Training, images: Images) -> Batches:
+    """Tensors that are ready on the device."""
+    norm = {"mean": t.cfg.data.mean, "std": t.cfg.data.std}
+    made = DeviceBatches(images, batch_size=_size(t, images), device=t.device, **norm)
+    ready = [(x.clone(memory_format=torch.channels_last), y) for x, y in made]
+    return lambda: ready
 
 
-class Usual(torch.utils.data.Dataset):
+def _usual(t: Training, images: Images) -> Batches:
+    """A DataLoader with workers."""
+    train_set = images is t.images.train
+    loader = DataLoader(
+        UsualDataset(images, t.cfg.data, train_set),
+        batch_size=_size(t, images),
+        shuffle=train_set,
+        num_workers=2,
+        persistent_workers=True,
+        pin_memory=DEVICE.type == "cuda",
+    )
+    return lambda: ((x.to(DEVICE), y.to(DEVICE)) for x, y in loader)
+
+
+class UsualDataset(Dataset):
     """Images as a usual PyTorch project reads them: one at a time, through albumentations."""
 
-    def __init__(self, images: data.Images, cfg: DictConfig, train_set: bool) -> None:
+    def __init__(self, images: Images, cfg: DictConfig, train_set: bool) -> None:
         import albumentations
 
         normalize = albumentations.Normalize(mean=cfg.mean, std=cfg.std)
@@ -135,55 +173,3 @@ class Usual(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image = self.transform(image=np.asarray(self.images.pixels[index]))["image"]
         return image, int(self.images.labels[index])
-
-
-def _usual_loader(t: loop.Training, images: data.Images, train_set: bool) -> Any:
-    scale = t.cfg.scale
-    size = scale.batch_size if train_set else scale.eval_batch_size
-    return torch.utils.data.DataLoader(
-        Usual(images, t.cfg.data, train_set),
-        batch_size=size,
-        shuffle=train_set,
-        num_workers=2,
-        persistent_workers=True,
-        pin_memory=DEVICE.type == "cuda",
-    )
-
-
-def _usual_epoch(t: loop.Training) -> Callable[[], Any]:
-    loader = _usual_loader(t, t.images.train, True)
-    test_sets = [_usual_loader(t, s, False) for s in (t.images.test, t.images.heldout)]
-    optimizer = torch.optim.AdamW(t.model.parameters(), lr=5e-4, weight_decay=0.02)
-
-    def moved(batches: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((x.to(DEVICE), y.to(DEVICE)) for x, y in batches)
-
-    def epoch() -> None:
-        _train_on(t.model, optimizer, moved(loader))
-        for batches in test_sets:
-            _evaluate_on(t.model, moved(batches))
-
-    return epoch
-
-
-# -- images ---------------------------------------------------------------------------------------
-
-
-def bench_loader() -> Iterator[Row]:
-    """Images prepared a second: the device loader against albumentations in a DataLoader."""
-    t = training("decay=baseline")
-    usual = _usual_loader(t, t.images.train, True)
-    epochs = iter(range(10**9))
-
-    def ours() -> None:
-        for _ in t.loader.epoch(next(epochs)):
-            pass
-
-    def theirs() -> None:
-        for _ in usual:
-            pass
-
-    against = "DataLoader, 2 workers, albumentations"
-    yield side_by_side(
-        "images prepared", "device loader", against, "≥ 10", ours, theirs, 8, speed=True
-    )

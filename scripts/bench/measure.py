@@ -1,31 +1,29 @@
-"""How things are measured: two in turns, and what a row of the results is."""
+"""How things are measured, two in turns, and what a row of the results is."""
 
 from __future__ import annotations
 
 import os
 import statistics
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from torch.utils.benchmark import timer  # waits for the GPU, where there is one
 
 from lpwd.config import compose
-from lpwd.config.check import without_hydra
-from lpwd.config.paths import ROOT
-from lpwd.training import build, loop
+from lpwd.training import build
 
-FOLDER = ROOT / "results" / "bench"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 #: The real images where they are, else the digits: what is in the images changes no timing.
 DATA = "cifar100" if os.environ.get("LPWD_DATA") else "digits"
 SHORT = ["scale.images.train=1280", "scale.images.heldout=200", "scale.images.test=300"]
+
+NAN = float("nan")
 
 
 class Row(NamedTuple):
@@ -35,11 +33,11 @@ class Row(NamedTuple):
     case: str
     against: str
     ratio: float
-    must: str
-    low: float = float("nan")
-    high: float = float("nan")
-    ours: float = float("nan")  # seconds
-    theirs: float = float("nan")
+    must: str = ""
+    low: float = NAN  # quartiles of the ratio
+    high: float = NAN
+    ours: float = NAN  # seconds
+    theirs: float = NAN
     turns: int = 1
 
     @property
@@ -51,17 +49,15 @@ class Row(NamedTuple):
         return self.ratio <= bound if self.must[0] == "≤" else self.ratio >= bound
 
 
-# -- measuring ------------------------------------------------------------------------------------
-
-
 def seconds(function: Callable[[], Any]) -> float:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
+    """What one call takes, on a GPU until all of it is done."""
+    start = timer()
     function()
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return timer() - start
+
+
+def median_seconds(function: Callable[[], Any], turns: int = 8) -> float:
+    return statistics.median(seconds(function) for _ in range(turns))
 
 
 def side_by_side(
@@ -74,7 +70,7 @@ def side_by_side(
     turns: int = 30,
     speed: bool = False,
 ) -> Row:
-    """Both in turns; `speed` turns the ratio around: how many times faster ours is."""
+    """Both in turns, after a warm-up; with `speed` the ratio says how many times faster ours is."""
     ours()
     theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(turns)]
@@ -90,35 +86,13 @@ def config(*overrides: str) -> DictConfig:
     return compose.composed([f"machine.device={DEVICE.type}", *overrides])
 
 
-def training(*overrides: str) -> loop.Training:
+def training(*overrides: str) -> build.Training:
     """A run of scale mini, ready to train, its batches and models as there."""
     return build.prepare(config("scale=mini", f"data={DATA}", *SHORT, *overrides))
 
 
-def median_seconds(function: Callable[[], Any], turns: int = 8) -> float:
-    return statistics.median(seconds(function) for _ in range(turns))
-
-
-# -- runs and sweeps ------------------------------------------------------------------------------
-
-
 @contextmanager
-def folder_of_results() -> Iterator[Path]:
+def folder_of_results() -> Iterator[None]:
     """An empty results/ for a `with` block, for this process and its children."""
-    before = os.environ.get("LPWD_RESULTS")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["LPWD_RESULTS"] = folder
-        try:
-            yield Path(folder)
-        finally:
-            os.environ.pop("LPWD_RESULTS")
-            if before is not None:
-                os.environ["LPWD_RESULTS"] = before
-
-
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(without_hydra(cfg), resolve=True))
-
-
-def quiet(command: list[str]) -> None:
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with TemporaryDirectory() as folder, patch.dict(os.environ, LPWD_RESULTS=folder):
+        yield

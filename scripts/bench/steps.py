@@ -6,18 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 import lpwd
 from lpwd.config.paths import ROOT
 from lpwd.inputs import models
 from scripts.bench.measure import DEVICE, Row, config, side_by_side
-
-# -- the optimizer's step -------------------------------------------------------------------------
 
 #: AdamW and SGD with their own decay: what a decay costs that torch fuses into its step.
 FUSED = {"adam": torch.optim.AdamW, "sgdm": torch.optim.SGD}
@@ -29,11 +27,10 @@ def bench_step() -> Iterator[Row]:
 
     Both of a pair step the same weights: where these lie in memory shows in the seconds.
     """
-    for name in FUSED:
-        against = f"fused {FUSED[name].__name__}"
+    for name, fused in FUSED.items():
         for method in ("wd", "rwd", "pwd", "lpwd"):
             must = "≤ 1.05" if (method, name) == ("wd", "adam") else STEP_MUST[name]
-            model = _with_gradients()
+            model, against = _with_gradients(), f"fused {fused.__name__}"
             pair = _step(model, method, name), _step(model, "torch", name)
             yield side_by_side("optimizer step", f"{name} {method}", against, must, *pair)
         pair = _step(_with_gradients(), "lpwd", name), _step(_with_gradients(), "pwd", name)
@@ -42,15 +39,19 @@ def bench_step() -> Iterator[Row]:
 
 def _with_gradients() -> nn.Module:
     """ConvNeXt-T with gradients that stay."""
-    model = models.create(config("model=convnext_tiny", "model.pretrained=false").model, 100)
-    model = cast(nn.Module, model.to(DEVICE, memory_format=torch.channels_last))  # pyright: ignore
+    model = _model("convnext_tiny")
     for p in model.parameters():
         p.grad = torch.randn_like(p) * 1e-3
     return model
 
 
-def _step(model: nn.Module, method: str, name: str) -> Callable[[], Any]:
-    """A step of the model by torch's own decay, or by ours."""
+def _model(name: str) -> nn.Module:
+    model: Any = models.create(config(f"model={name}", "model.pretrained=false").model, 100)
+    return model.to(DEVICE, memory_format=torch.channels_last)
+
+
+def _step(model: nn.Module, method: str, name: str = "adam") -> Callable[[], Any]:
+    """A step of the model by torch's own decay, or by ours with the pass before a forward."""
     momentum: Any = {"momentum": 0.9} if name == "sgdm" else {}
     own = {"weight_decay": 0.01} if method == "torch" else {}
     kind: Any = FUSED[name] if method == "torch" or name == "sgdm" else torch.optim.Adam
@@ -66,53 +67,50 @@ def _step(model: nn.Module, method: str, name: str) -> Callable[[], Any]:
     return step
 
 
-# -- a training step, an epoch --------------------------------------------------------------------
+# -- a training step ------------------------------------------------------------------------------
 
 
 def bench_training() -> Iterator[Row]:
     """A whole training step with LPWD, against the same loop with torch's AdamW."""
     cases = [("convnext_micro", 64, 60), ("swin_micro", 64, 60), ("convnext_tiny", 512, 4)]
     for model, batch, turns in cases:
-        x, y = torch.randn(batch, 3, 32, 32, device=DEVICE), torch.zeros(batch, device=DEVICE)
-        x, y = x.to(memory_format=torch.channels_last), y.long()
-        ours, theirs = (training_loop(model, x, y, method) for method in ("lpwd", "torch"))
+        pair = _training_step(model, batch, "lpwd"), _training_step(model, batch, "torch")
         case = f"{model}, batch {batch}"
-        yield side_by_side("training step", case, "AdamW", "≤ 1.02", ours, theirs, turns)
+        yield side_by_side("training step", case, "AdamW", "≤ 1.02", *pair, turns)
 
 
-def training_loop(name: str, x: Tensor, y: Tensor, method: str) -> Callable[[], Any]:
+def _training_step(name: str, batch: int, method: str) -> Callable[[], Any]:
     torch.manual_seed(0)
-    model = models.create(config(f"model={name}", "model.pretrained=false").model, 100)
-    model = cast(nn.Module, model.to(DEVICE, memory_format=torch.channels_last))  # pyright: ignore
-    kind = torch.optim.AdamW if method == "torch" else torch.optim.Adam
-    own: Any = {"weight_decay": 0.01} if method == "torch" else {}
-    optimizer = kind(model.parameters(), lr=1e-4, fused=True, **own)
-    if method != "torch":
-        lpwd.WeightDecay(optimizer, model, method, 0.01)
+    x = torch.randn(batch, 3, 32, 32, device=DEVICE).to(memory_format=torch.channels_last)
+    y = torch.zeros(batch, dtype=torch.long, device=DEVICE)
+    model = _model(name)
+    step = _step(model, method)
 
-    def step() -> None:
+    def training_step() -> None:
         F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        step()
+        model.zero_grad()
 
-    return step
+    return training_step
 
 
 # -- memory ---------------------------------------------------------------------------------------
 
-MEMORY = [
-    *[("convnext_micro", batch) for batch in (64, 256, 1024)],
-    *[("swin_micro", batch) for batch in (64, 256, 1024)],
-    *[("convnext_tiny", batch) for batch in (64, 256, 512)],
-]
+MEMORY = {
+    "convnext_micro": (64, 256, 1024),
+    "swin_micro": (64, 256, 1024),
+    "convnext_tiny": (64, 256, 512),
+}
 
 
 def bench_memory() -> Iterator[Row]:
     """The peak memory of a training process by model and batch, each in a process of its own."""
-    for model, batch in MEMORY:
-        command = [sys.executable, "-m", "scripts.bench", "--peak", model, str(batch)]
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-        yield Row("peak memory", f"GB, {model}, batch {batch}", "–", float(done.stdout), "")
+    for model, batches in MEMORY.items():
+        for batch in batches:
+            code = f"from scripts.bench import steps; print(steps.peak({model!r}, {batch}))"
+            command = [sys.executable, "-c", code]
+            done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+            yield Row("peak memory", f"GB, {model}, batch {batch}", "–", float(done.stdout))
 
 
 def peak(model: str, batch: int) -> float:
@@ -120,8 +118,8 @@ def peak(model: str, batch: int) -> float:
 
     Not getrusage's maximum: a child process begins with its parent's.
     """
-    x = torch.randn(batch, 3, 32, 32, device=DEVICE).to(memory_format=torch.channels_last)
-    step = training_loop(model, x, torch.zeros(batch, dtype=torch.long, device=DEVICE), "lpwd")
+    torch.set_num_threads(1)
+    step = _training_step(model, batch, "lpwd")
     for _ in range(3):
         step()
     if DEVICE.type == "cuda":

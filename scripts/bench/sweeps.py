@@ -7,10 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, cast
 
 import pandas as pd
 
+from lpwd.config.check import plain
 from lpwd.config.paths import ROOT
 from lpwd.store import identity, run_file, store
 from lpwd.store.store import Store
@@ -23,25 +23,18 @@ from scripts.bench.measure import (
     config,
     folder_of_results,
     median_seconds,
-    plain,
-    quiet,
     seconds,
 )
 
 
 def bench_start() -> Iterator[Row]:
     """Starting a run on cached images, after imports: until the first batch could be trained on."""
-    arguments = ["scale=mini", f"data={DATA}"]
-    if DATA == "digits":
-        arguments += SHORT
-    cfg = config(*arguments)
+    cfg = config("scale=mini", f"data={DATA}", *(SHORT if DATA == "digits" else []))
     build.prepare(cfg)
     times = [seconds(lambda: next(iter(build.prepare(cfg).loader.epoch(1)))) for _ in range(10)]
-    middle = statistics.median(times)
-    low, _, high = statistics.quantiles(times, n=4)
-    yield Row(
-        "starting a run", f"seconds, {DATA}", "–", middle, "≤ 0.3", low, high, middle, turns=10
-    )
+    low, middle, high = statistics.quantiles(times, n=4)
+    case = f"seconds, {DATA}"
+    yield Row("starting a run", case, "–", middle, "≤ 0.3", low, high, middle, turns=10)
 
 
 SWEEP = ["decay=wd,rwd,pwd,lpwd", "optimizer.lr=1e-3,5e-4,1e-4", "seed=0,1,2,3,4"]  # 60 runs
@@ -51,28 +44,32 @@ FRESH = 6  # of them, each in a process of its own
 def bench_sweep() -> Iterator[Row]:
     """60 smoke runs by two workers, against their own seconds and against a process for each."""
     with folder_of_results():
-        estimate = _estimated_seconds()
-        command = [sys.executable, "-m", "lpwd.train", "-m", "scale=smoke", "machine.runs=2"]
+        settings = identity.settings(plain(config("scale=smoke", "decay=wd")))
+        estimate = 60 * cost.seconds_of(settings, "smoke", store.load("smoke").runs) / 2
         begun = time.time()
-        wall = seconds(lambda: quiet([*command, *SWEEP]))
+        wall = seconds(
+            lambda: _python("-m", "lpwd.train", "-m", "scale=smoke", "machine.runs=2", *SWEEP)
+        )
         stored = store.load("smoke").runs
         own = float(stored["seconds"].sum()) / 2
         first, last = _first_start_and_last_end(stored)
-    against = "their training seconds ÷ 2"
-    yield Row("a sweep", f"{len(stored)} smoke runs", against, wall / own, "≤ 1.10", ours=wall)
-    yield Row("a sweep", "from its first run to its last", against, (last - first) / own, "")
-    yield Row("a sweep", "seconds until its first run trains", "–", first - begun, "")
-    for name in ("torch", "lpwd.train", "timm"):
-        fresh = median_seconds(lambda name=name: _import(name), turns=5)
-        yield Row("a sweep", f"seconds to start Python and import {name}", "–", fresh, "")
     with folder_of_results():
         alone = seconds(_fresh_processes) * len(stored) / FRESH
-    against = f"a process for each ({FRESH} measured)"
-    ratio, case = alone / wall, f"{len(stored)} smoke runs"
-    yield Row("a sweep", case, against, ratio, "≥ 3", ours=wall, theirs=alone)
+    runs, span = f"{len(stored)} smoke runs", "from its first run to its last"
+    against, fresh = "their training seconds ÷ 2", f"a process for each ({FRESH} measured)"
+    yield Row("a sweep", runs, against, wall / own, "≤ 1.10", ours=wall)
+    yield Row("a sweep", span, against, (last - first) / own)
+    yield Row("a sweep", "seconds until its first run trains", "–", first - begun)
+    for name in ("torch", "lpwd.train", "timm"):
+        imported = median_seconds(lambda name=name: _python("-c", f"import {name}"), turns=5)
+        yield Row("a sweep", f"seconds to start Python and import {name}", "–", imported)
+    yield Row("a sweep", runs, fresh, alone / wall, "≥ 3", ours=wall, theirs=alone)
     yield Row("`make plan`'s estimate", "that sweep", "the time it took", estimate / wall, "≥ 0.8")
-    span = "from its first run to its last"
-    yield Row("`make plan`'s estimate", "that sweep", span, estimate / (last - first), "")
+    yield Row("`make plan`'s estimate", "that sweep", span, estimate / (last - first))
+
+
+def _python(*arguments: str) -> None:
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
 
 
 def _first_start_and_last_end(stored: pd.DataFrame) -> tuple[float, float]:
@@ -80,16 +77,6 @@ def _first_start_and_last_end(stored: pd.DataFrame) -> tuple[float, float]:
     folder = Store("smoke").runs
     ends = [(folder / name / "run.json").stat().st_mtime for name in stored["hash"]]
     return min(end - s for end, s in zip(ends, stored["seconds"], strict=True)), max(ends)
-
-
-def _import(module: str) -> None:
-    quiet([sys.executable, "-c", f"import {module}"])
-
-
-def _estimated_seconds() -> float:
-    """What `make plan` would say of the sweep before anything is stored."""
-    settings = identity.settings(cast(Any, plain(config("scale=smoke", "decay=wd"))))
-    return 60 * cost.seconds_of(settings, "smoke", store.load("smoke").runs) / 2
 
 
 def _fresh_processes() -> None:
@@ -109,9 +96,8 @@ def bench_store() -> Iterator[Row]:
     for count in (1_000, 10_000):
         with folder_of_results():
             _fill(Store("smoke"), count)
-            times[count] = seconds(lambda: plan.table("smoke"))
-            again = seconds(lambda: plan.table("smoke"))
-        yield Row("collecting and planning", f"seconds, {count:,} new runs", "–", times[count], "")
+            times[count], again = (seconds(lambda: plan.table("smoke")) for _ in range(2))
+        yield Row("collecting and planning", f"seconds, {count:,} new runs", "–", times[count])
         must = "≤ 5" if count == 10_000 else ""
         yield Row("planning", f"seconds, {count:,} collected runs", "–", again, must)
     ratio = times[10_000] / times[1_000]
@@ -120,8 +106,8 @@ def bench_store() -> Iterator[Row]:
 
 def _fill(store: Store, count: int) -> None:
     """A store of `count` runs that differ in their seeds."""
-    settings = identity.settings(plain(config("scale=smoke", "decay=wd")))
-    t = build.prepare(config("scale=smoke", "decay=wd"))
+    cfg = config("scale=smoke", "decay=wd")
+    settings, t = identity.settings(plain(cfg)), build.prepare(cfg)
     loop.train_epoch(t, lambda: None)
     stored = record.finish(t, "", settings)
     for seed in range(1, count + 1):

@@ -62,7 +62,7 @@ def test_order_of_rows_does_not_matter() -> None:
 
 def test_a_diverged_run_has_no_accuracy() -> None:
     rows = [
-        {**epoch, "r_op_share": 0.5, "r_op_size": 0.25}
+        {**epoch, "r_op_share": 0.5, "r_op_size": 0.25, "weight_norm": 1.0}
         for epoch in epochs_of(heldout_top1=[1, 2], test_top1=[3, 4]).to_dict("records")
     ]
     rows[0]["train_loss"], rows[1]["train_loss"] = 1.0, math.nan

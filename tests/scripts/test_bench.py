@@ -1,4 +1,4 @@
-"""What measures also tells; what is measured is no business of a test."""
+"""What the bench and the tests of faults write; what they measure is not tested."""
 
 import subprocess
 import sys

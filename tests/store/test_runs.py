@@ -125,7 +125,7 @@ def test_what_is_stored_comes_back(store: Store) -> None:
 def test_collecting_twice_changes_nothing(store: Store) -> None:
     for seed in range(3):
         store.save(record(seed))
-    files = ("runs.csv", "epochs.parquet", "zero_shot.parquet")
+    files = ("runs.csv", "epochs.parquet", "zero_shot.parquet", "settings.parquet")
     store.collect()
     before = [(store.root / name).read_bytes() for name in files]
     store.collect()
@@ -138,9 +138,38 @@ def test_committed_rows_count_without_their_directories(store: Store) -> None:
     before = store.collect()
     shutil.rmtree(store.runs)
     assert store.has(mine["hash"])
+    assert store.summary(mine["hash"])["status"] == "done"
+    assert store.settings(mine["hash"]) == mine["settings"]
     after = store.collect()
     pd.testing.assert_frame_equal(before.runs, after.runs)
     pd.testing.assert_frame_equal(before.zero_shot, after.zero_shot)
+
+
+def test_settings_that_were_lost_are_missed_and_can_be_filled_in(store: Store) -> None:
+    """The hash finds them among any candidates; a run without them still counts as stored."""
+    mine = record()
+    store.save(mine)
+    store.collect()
+    shutil.rmtree(store.runs)
+    (store.root / "settings.parquet").unlink()
+    assert store.stored() == {mine["hash"]}
+    with pytest.raises(ConfigError, match=f"make forget RUN={mine['hash']}"):
+        store.settings(mine["hash"])
+    assert store.keep_settings([settings("seed=9")]) == 1
+    assert store.keep_settings([settings("seed=9"), mine["settings"]]) == 0
+    assert store.settings(mine["hash"]) == mine["settings"]
+
+
+def test_a_worker_reads_the_collected_files_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(record())
+    store.collect()
+    shutil.rmtree(store.runs)
+    assert store.has(record()["hash"])
+    monkeypatch.setattr(Store, "_read", lambda *_: pytest.fail("read again"))
+    assert Store("smoke").has(record()["hash"])
+    assert not store.has("0123456789ab")
 
 
 def test_the_first_of_two_stays(store: Store) -> None:

@@ -1,11 +1,13 @@
 """The trainer: what it records, and that an interrupted run equals an uninterrupted one."""
 
 import math
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from faults import HOW, damage
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -117,17 +119,17 @@ def test_an_optimizer_that_keeps_a_checkpoints_rates_is_refused(
     assert "does not fit this run (it brings its own rates" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_set_aside(
-    store: Store, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("how", HOW)
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(
+    store: Store, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg = config("machine.checkpoint_minutes=0")
     whole = loop.train(cfg, store, "run")
-    path = store.work("run") / "checkpoint.pt"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
+    damage(store.work("run") / "checkpoint.pt", how, random.Random(how))
     again = loop.train(cfg, store, "run")
-    assert "is damaged" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "checkpoint.pt: is damaged (its checksum differs), the run starts anew" in said
+    assert "set aside as checkpoint.pt.damaged-1" in said
     assert (store.work("run") / "checkpoint.pt.damaged-1").exists()
     assert numbers(again.rows) == numbers(whole.rows)
 

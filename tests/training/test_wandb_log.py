@@ -187,7 +187,7 @@ def test_a_server_that_is_not_there_stops_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The run is stored and mirrored offline; one line tells why."""
+    """The run is stored and mirrored offline; one line says why."""
     monkeypatch.setattr(wandb_log, "INIT_SECONDS", 3)
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     url = "http://127.0.0.1:9" if server == "absent" else silent_server
@@ -201,19 +201,20 @@ def test_a_server_that_is_not_there_stops_nothing(
     assert told[0].endswith(f"run {stored['hash']} is mirrored offline, for `wandb sync`")
 
 
-def test_a_mirror_that_breaks_is_let_go(capsys: pytest.CaptureFixture[str]) -> None:
-    class Broken:
-        id = "abc"
+def test_a_mirror_that_breaks_is_let_go(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
 
-        def log(self, row: Any, step: int) -> None:
-            raise OSError("the service is gone")
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("the service is gone")
 
-    guarded = wandb_log._Guarded(Broken())
-    for epoch in (1, 2):
-        guarded(lambda run, epoch=epoch: run.log({"epoch": epoch}, step=epoch))
-    guarded(lambda run: run.finish(exit_code=0))
-    said = "wandb: the service is gone; run abc is mirrored no further\n"
-    assert capsys.readouterr().err == said
+    monkeypatch.setattr(wandb.Run, "log", broken)
+    lpwd.train.run_once(config("wandb.mode=offline"))
+    (run,) = store.stored()
+    told = f"wandb: the service is gone; run {run} is mirrored no further"
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("wandb:")]
+    assert said == [told]
 
 
 def test_the_mirror_changes_no_number(store: Store, tmp_path: Path) -> None:
