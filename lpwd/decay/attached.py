@@ -62,12 +62,6 @@ def sharded(model: nn.Module) -> list[Any]:
     return [m for m in modules if hasattr(m, "reshard") and hasattr(m, "unshard")]
 
 
-def reshard(modules: list[Any]) -> None:
-    """Have FSDP2 gather the weights anew: after an evaluation it keeps them as they were."""
-    for module in modules:
-        module.reshard()
-
-
 def check_no_own_decay(optimizer: Optimizer) -> None:
     """Raise ValueError if a group of the optimizer decays its weights itself."""
     for group in optimizer.param_groups:

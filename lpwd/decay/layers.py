@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from lpwd.decay.blocks import by_block, find_blocks
 from lpwd.decay.checks import did_you_mean
 from lpwd.decay.rates import LAYERS
 
@@ -22,14 +23,15 @@ Layers = str | Sequence[Sequence[str]]
 def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     """Number the model's parameters by layer, in forward order: ``{name: i}`` with i in 1…n.
 
-    ``block``: timm's own fine layer groups (stem, blocks, head): n = 20 for ConvNeXt-T, 14 for
-    Swin-T. ``module``: every module with parameters of its own is a layer. ``tensor``: every
-    parameter is. A list of lists names the layers itself, shallow to deep, by parameter names or
-    their dotted prefixes, and must cover every parameter once.
+    ``block``: stem, blocks, head; n = 20 for ConvNeXt-T, 14 for Swin-T. timm's models say
+    themselves what their blocks are; those of others are found from the module tree
+    (`blocks.find_blocks`). ``module``: every module with parameters of its own is a layer.
+    ``tensor``: every parameter is. A list of lists names the layers itself, shallow to deep, by
+    parameter names or their dotted prefixes, and must cover every parameter once.
 
     A model that is not timm's (it has no ``group_matcher``) says nothing about its forward order:
-    its modules or parameters are then taken in the order of their registration, and ``block``
-    means ``module``.
+    the order of registration is taken for it. Where it is not made of blocks, ``block`` means
+    ``module``.
 
     Raises ValueError for an unknown name, or a list that misses a parameter, names one twice or
     names one that the model lacks.
@@ -41,13 +43,22 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     if layers not in LAYERS:
         raise ValueError(f"layers={layers!r} is unknown{did_you_mean(layers, LAYERS)}")
     is_timm = hasattr(model, "group_matcher")
-    if layers == "block" and is_timm:
-        return _by_timm_group(model)
+    if layers == "block":
+        if is_timm:
+            return _by_timm_group(model)
+        if blocks := find_blocks(model):
+            return by_block(names, blocks)
     ordered = _first_use(model) if is_timm else names
     if layers == "tensor":
         return {name: i for i, name in enumerate(ordered, 1)}
     owners = list(dict.fromkeys(owner_and_leaf(name)[0] for name in ordered))
     return {name: owners.index(owner_and_leaf(name)[0]) + 1 for name in names}
+
+
+def lacks_blocks(model: nn.Module, layers: Layers) -> bool:
+    """Does ``block`` mean ``module`` for this model?"""
+    model = unwrap(model)
+    return layers == "block" and not hasattr(model, "group_matcher") and not find_blocks(model)
 
 
 def owner_and_leaf(name: str) -> tuple[str, str]:

@@ -18,11 +18,16 @@ METHODS: dict[str, tuple[str | None, str]] = {
     "lpwd": ("before the forward pass", "linear"),  # Algorithm 3
 }
 
-#: profile: λ_i/λ for layer i of n, shallow to deep. Linear is Eq. 9 with the maximum 2λ.
-PROFILES: dict[str, Callable[[int, int], float]] = {
+#: λ_i/λ of layer i of n.
+Profile = Callable[[int, int], float]
+
+#: Profiles by name, shallow to deep. Linear is Eq. 9 with the maximum 2λ; geometric is what
+#: layer-wise lr decay by 0.75 a layer makes of a decay term ηλθ (Clark et al. 2020; BEiT).
+PROFILES: dict[str, Profile] = {
     "uniform": lambda i, n: 1.0,
     "linear": lambda i, n: 2 * i / n,
     "reversed": lambda i, n: 2 * (n + 1 - i) / n,
+    "geometric": lambda i, n: 0.75 ** (n - i),
 }
 
 #: Which mean is λ: none as printed, else that of λ_i over the layers or over the weights.
@@ -33,17 +38,35 @@ LAYERS = ("block", "module", "tensor")
 EXCLUDE = ("norm", "bias", "1d")
 
 
+def profile_weights(profile: str | Profile, n: int) -> dict[int, float]:
+    """``{i: λ_i/λ}`` for i in 1…n. Raises ValueError where a function gives no number ≥ 0."""
+    weight = PROFILES[profile] if isinstance(profile, str) else profile
+    weights = {i: weight(i, n) for i in range(1, n + 1)}
+    for i, value in weights.items():
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 <= value < math.inf
+        ):
+            raise ValueError(f"profile({i}, {n}) is {value!r}; it must be a finite number ≥ 0")
+    return weights
+
+
 def normalized_rate(
     rate: float, normalize: str, weights: Mapping[int, float], sizes: Sequence[tuple[int, int]]
 ) -> float:
     """What takes λ's place so that the mean of λ_i, over layers or over weights, is λ.
 
     `weights`: λ_i/λ by layer · `sizes`: (layer, number of weights) of each decayed parameter that
-    trains.
+    trains. Raises ValueError if the profile leaves nothing that could have a mean of λ.
     """
     if normalize == "none" or not sizes or rate == 0:
         return rate
     if normalize == "mean":
-        return rate * len(weights) / math.fsum(weights.values())
-    total = math.fsum(weights[layer] * count for layer, count in sizes)
-    return rate * sum(count for _, count in sizes) / total
+        count, total = len(weights), math.fsum(weights.values())
+    else:
+        count = sum(size for _, size in sizes)
+        total = math.fsum(weights[layer] * size for layer, size in sizes)
+    if not total:
+        raise ValueError(f"normalize={normalize!r}: the profile is 0 wherever something is decayed")
+    return rate * count / total

@@ -7,7 +7,7 @@ optimizer's update, i the layer of n. `reference.py` says the same, slowly and p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -18,14 +18,19 @@ from lpwd.decay import attached
 from lpwd.decay.checks import check_choice, check_rate
 from lpwd.decay.exclude import Exclude, as_kinds
 from lpwd.decay.groups import DecayedGroup, add_to_gradients
-from lpwd.decay.index import index_parameters, key_of
-from lpwd.decay.layers import Layers, unwrap
+from lpwd.decay.layers import Layers
 from lpwd.decay.own_pass import OWN_WD, OwnPass
-from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES
+from lpwd.decay.parameters import Pairs, Parameters
+from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES, Profile
 from lpwd.decay.steps import OuterStep, act_inside, is_checkpointed
+from lpwd.decay.table import table
+from lpwd.decay.warn import warn_of_no_blocks, warn_of_no_effect
 
-#: An optimizer's groups, each with what is decayed of it.
-Pairs = Iterable[tuple[dict[str, Any], DecayedGroup]]
+NO_FORWARD_PASS = (
+    "no training forward pass of the model since the last step, so no decay; call model(x) in"
+    " train() mode instead of model.forward(x) or a part of it, or call decay.before_forward()"
+    " yourself before each step's forward pass"
+)
 
 
 class Observer(Protocol):
@@ -48,8 +53,9 @@ class WeightDecay:
     Arguments:
         method: baseline | l2 | wd | rwd | pwd | lpwd.
         rate: λ ≥ 0. The decay term is ηλ_iθ with the group's current η (Sec. 4.4).
-        profile: λ_i/λ over the layers i = 1…n: uniform (1), linear (2i/n) or reversed
-            (2(n+1−i)/n). Default: linear for lpwd, else uniform.
+        profile: λ_i/λ over the layers i = 1…n: uniform (1), linear (2i/n), reversed
+            (2(n+1−i)/n), geometric (0.75^(n−i)) or a function of (i, n). Default: linear for lpwd,
+            else uniform.
         normalize: none (as printed) | mean (the mean of λ_i over layers is λ) | params (the mean
             over weights is λ).
         layers: block | module | tensor | lists of parameter names; see `lpwd.layer_index`.
@@ -78,7 +84,7 @@ class WeightDecay:
         method: str,
         rate: float,
         *,
-        profile: str | None = None,
+        profile: str | Profile | None = None,
         normalize: str = "none",
         layers: Layers = "block",
         coupled: bool = True,
@@ -89,7 +95,8 @@ class WeightDecay:
         self.moment, default_profile = METHODS[method]
         self.method = method
         self.profile = default_profile if profile is None else profile
-        check_choice("profile", self.profile, PROFILES)
+        if not callable(self.profile):
+            check_choice("profile", self.profile, PROFILES)
         check_choice("normalize", normalize, NORMALIZE)
         if not isinstance(coupled, bool):
             raise ValueError(f"coupled={coupled!r} must be True or False")
@@ -114,7 +121,17 @@ class WeightDecay:
         self._can_decay_itself = (
             self.moment == "before the update" and coupled and type(optimizer) in OWN_WD
         )
-        self._index_parameters()
+        self._parameters = Parameters(
+            optimizer,
+            model,
+            rate=self._rate if self.moment else 0.0,
+            profile=self.profile,
+            normalize=normalize,
+            layers=layers,
+            exclude=self.exclude,
+            coupled=coupled,
+            multiplies=self.moment != "in the gradient",
+        )
         attached.check_no_own_decay(self.optimizer)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -126,6 +143,10 @@ class WeightDecay:
             on_forward: Any = torch.compiler.disable(self._on_forward)  # never part of a graph
             self._hooks.append(model.register_forward_pre_hook(on_forward, prepend=True))
         attached.add(self)
+        if self.moment != "in the gradient":
+            warn_of_no_effect(self._parameters.entries(), self._parameters.etas())
+        if self.profile != "uniform":
+            warn_of_no_blocks(model, layers)
 
     # -- what the user may call -------------------------------------------------------------------
 
@@ -138,18 +159,24 @@ class WeightDecay:
     def rate(self, rate: float) -> None:
         check_rate("rate", rate)
         self._rate = float(rate)
-        self._index_parameters()
+        self._parameters.set_rate(self._rate if self.moment else 0.0)
 
     @property
     def rates(self) -> dict[str, float]:
         """``{parameter name: λ_i}`` of every trainable parameter; 0 for the excluded ones."""
-        self._index_if_changed()
-        return {name: rate for name, p, rate in self._index.entries if p.requires_grad}
+        return {entry.name: entry.rate for entry in self._parameters.entries()}
 
     @property
     def layer_count(self) -> int:
         """n, the number of layers."""
-        return self._index.layer_count
+        return self._parameters.layer_count
+
+    def table(self) -> str:
+        """One line a layer: its parameters and weights, λ_i and, with the current η, ηλ_i."""
+        return table(self._parameters.entries(), self._parameters.etas(), self.layer_count)
+
+    def __str__(self) -> str:
+        return f"{self.method}, λ = {self.rate:g}\n{self.table()}"
 
     @torch.no_grad()
     def before_forward(self) -> None:
@@ -160,8 +187,8 @@ class WeightDecay:
         """
         if self.moment != "before the forward pass":
             return
-        attached.reshard(self._sharded)
-        groups = [(owner, group.without(self._had)) for owner, group in self._current()]
+        self._parameters.reshard()
+        groups = [(owner, group.without(self._had)) for owner, group in self._parameters.decayed()]
         groups = [(owner, group) for owner, group in groups if group.params]
         if not groups:
             return
@@ -174,8 +201,7 @@ class WeightDecay:
         return {"due": 0.0 if self._had else float(self._due)}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        decayed = {p for group in self._index.groups for p in group.params}
-        self._due, self._had = 1.0, set() if state["due"] else decayed
+        self._due, self._had = 1.0, set() if state["due"] else self._parameters.all_decayed()
 
     def remove(self) -> None:
         """Detach from the optimizer and the model; the weights stay as they are."""
@@ -204,16 +230,12 @@ class WeightDecay:
     def _on_gradient(self, first: bool) -> None:
         """The gradient is there, the update is not. `first`: of this step's closure calls."""
         if self.moment == "in the gradient":
-            for owner, group in self._current():
+            for owner, group in self._parameters.decayed():
                 add_to_gradients(self.optimizer, owner, group)
         elif self.moment == "before the update" and first:
-            self._decay(self._done(), self._current())
+            self._decay(self._done(), self._parameters.decayed())
         elif self.moment == "before the forward pass" and first and self._lacks_decay():
-            raise RuntimeError(
-                f"{self.method}: no training forward pass of the model since the last step, so no"
-                " decay; call model(x) in train() mode instead of model.forward(x) or a part of"
-                " it, or call decay.before_forward() yourself before each step's forward pass"
-            )
+            raise RuntimeError(f"{self.method}: {NO_FORWARD_PASS}")
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not self._step.ends():
@@ -224,7 +246,7 @@ class WeightDecay:
             attached.STEPPED.add(self)
         with torch.no_grad():
             if self.moment == "after the update":
-                self._decay(self._done(), self._current())
+                self._decay(self._done(), self._parameters.decayed())
             elif self.moment == "before the forward pass":
                 # A skipped step has had its decay: the next try gets no second one.
                 self._due, self._had = self._done(), set()
@@ -233,7 +255,7 @@ class WeightDecay:
 
     def _lacks_decay(self) -> bool:
         """Is there something to decay, and nothing of it was since the last step?"""
-        return not self._had and any(True for _ in self._current())
+        return not self._had and any(True for _ in self._parameters.decayed())
 
     def _done(self) -> float | Tensor:
         """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
@@ -245,7 +267,7 @@ class WeightDecay:
     def _decay(self, done: float | Tensor, groups: Pairs) -> None:
         """θ ← (1 − ηλ_i)θ, or (1 − λ_i)θ uncoupled; with `done` = 0 nothing changes."""
         for optimizer_group, group in groups:
-            taken, left = group.fractions(self._eta(optimizer_group), done)
+            taken, left = group.fractions(self._parameters.eta(optimizer_group), done)
             if self._observer is not None:
                 self._observer.on_decay(group, taken)
             if self._can_decay_itself and group.common_rate is not None:
@@ -255,41 +277,3 @@ class WeightDecay:
                     torch._foreach_mul_(bare, left[: len(bare)])
             else:
                 torch._foreach_mul_(group.params, left)
-
-    def _eta(self, group: dict[str, Any]) -> float | Tensor:
-        return group["lr"] if self.coupled else 1.0
-
-    # -- the parameters ---------------------------------------------------------------------------
-
-    def _current(self) -> Pairs:
-        """The optimizer's groups, each with what is decayed of it; empty ones left out."""
-        self._index_if_changed()
-        for optimizer_group, group in self._pairs():
-            if (trainable := group.trainable()).params:
-                yield optimizer_group, trainable
-
-    def _pairs(self) -> Pairs:
-        return zip(self.optimizer.param_groups, self._index.groups, strict=True)
-
-    def _index_if_changed(self) -> None:
-        if self._index.key != key_of(self.optimizer, self.normalize):
-            self._index_parameters()  # groups were added, or edited
-
-    def _index_parameters(self) -> None:
-        """Give each of the optimizer's parameters its layer and its λ_i, and check η and λ."""
-        self._sharded = attached.sharded(self.model)
-        attached.reshard(self._sharded)  # the model's parameters are then the optimizer's
-        self._index = index_parameters(
-            self.optimizer,
-            unwrap(self.model),
-            rate=0.0 if self.moment is None else self.rate,
-            profile=self.profile,
-            normalize=self.normalize,
-            layers=self.layers,
-            exclude=self.exclude,
-        )
-        for optimizer_group, group in self._pairs():
-            lr = optimizer_group["lr"]
-            check_rate("lr", float(lr) if isinstance(lr, Tensor) else lr)
-            if self.moment != "in the gradient":
-                group.fractions(float(self._eta(optimizer_group)), 1.0)

@@ -1,0 +1,103 @@
+"""The blocks of a model that says nothing of them itself, found from its module tree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+#: The shapes of a module's parameters.
+Shapes = tuple[tuple[int, ...], ...]
+
+_Sequence = nn.ModuleList | nn.Sequential
+_PLAIN = (nn.ModuleList, nn.Sequential)  # not a class of the network's own
+
+
+def find_blocks(model: nn.Module) -> list[str]:
+    """Names of the blocks, in the order of registration; empty if the model is not made of blocks.
+
+    A stack is an ``nn.ModuleList`` or ``nn.Sequential`` with at least two modules of one class
+    that are made of further modules themselves: a transformer's layers, a stage of a ResNet. Its
+    members are blocks. But where they hold stacks of their own, the same within a member and
+    another from member to member, they are the stages of a network, and the blocks are those that
+    they hold. (Experts of a mixture are the same in all layers: they are parts of a block.)
+    """
+    return list(_stacked(model, ""))
+
+
+def by_block(names: Sequence[str], blocks: Sequence[str]) -> dict[str, int]:
+    """``{parameter name: layer}``, for names in the order of registration.
+
+    What stands before the first block is the first layer, what stands behind the last block the
+    last one; between two blocks, it belongs to the second, as in timm's groups.
+    """
+    places = [_inside(name, blocks) for name in names]
+    index: dict[str, int] = {}
+    layer, pending = 0, []
+    seen: dict[str, int] = {}
+    for name, place in zip(names, places, strict=True):
+        pending.append(name)
+        if place is None:
+            continue
+        if not seen and len(pending) > 1:  # the stem
+            layer += 1
+            index |= dict.fromkeys(pending[:-1], layer)
+            pending = pending[-1:]
+        if place not in seen:
+            layer += 1
+            seen[place] = layer
+        index |= dict.fromkeys(pending, seen[place])
+        pending = []
+    return index | dict.fromkeys(pending, layer + 1)
+
+
+def _stacked(module: nn.Module, name: str, least: int = 2) -> Iterator[str]:
+    """The members of the outermost stacks, or of the stacks within, if those are stages."""
+    members = _members(module, least)
+    stages = _are_stages([module.get_submodule(member) for member in members])
+    if members and not stages:
+        yield from (_join(name, member) for member in members)
+        return
+    for child_name, child in module.named_children():
+        yield from _stacked(child, _join(name, child_name), 1 if stages else 2)
+
+
+def _members(module: nn.Module, least: int) -> list[str]:
+    """The names of a stack's blocks: the class of which it has most."""
+    if not isinstance(module, _Sequence):
+        return []
+    compound = {
+        name: type(child)
+        for name, child in module.named_children()
+        if next(child.children(), None) is not None and next(child.parameters(), None) is not None
+    }
+    if not compound:
+        return []
+    kind, count = Counter(compound.values()).most_common(1)[0]
+    return [name for name, of_one in compound.items() if of_one is kind] if count >= least else []
+
+
+def _are_stages(members: Sequence[nn.Module]) -> bool:
+    held = [[_shapes(member, block) for block in _stacked(member, "")] for member in members]
+    if all(type(member) in _PLAIN for member in members):
+        return any(held)
+    repeats = any(of_one[-2:-1] == of_one[-1:] for of_one in held if of_one)
+    return repeats and len({of_one[-1] for of_one in held if of_one}) > 1
+
+
+def _shapes(module: nn.Module, name: str) -> Shapes:
+    return tuple(tuple(p.shape) for p in module.get_submodule(name).parameters())
+
+
+def _inside(name: str, blocks: Sequence[str]) -> str | None:
+    """The block that a parameter is in."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        if name in blocks:
+            return name
+    return None
+
+
+def _join(name: str, child: str) -> str:
+    return f"{name}.{child}" if name else child

@@ -1,0 +1,154 @@
+"""Which of an optimizer's parameters are decayed, and with which λ_i."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lpwd.decay import attached
+from lpwd.decay.checks import check_rate
+from lpwd.decay.exclude import Kind, excluded
+from lpwd.decay.groups import DecayedGroup
+from lpwd.decay.layers import Layers, layer_index, unwrap
+from lpwd.decay.rates import Profile, normalized_rate, profile_weights
+
+#: An optimizer's groups, each with what is decayed of it.
+Pairs = Iterable[tuple[dict[str, Any], DecayedGroup]]
+Key = list[tuple[tuple[int, bool], ...]]
+
+
+class Entry(NamedTuple):
+    """A parameter that the optimizer trains: its layer i, its λ_i (0 where it is not decayed), the
+    optimizer's group that it is in."""
+
+    name: str
+    parameter: Tensor
+    layer: int
+    rate: float
+    group: int
+
+
+class Parameters:
+    """The parameters of an optimizer, each with its layer and its λ_i.
+
+    They are read anew when the optimizer's groups hold others than before: they may be added,
+    replaced, sorted or unfrozen at any time. Raises ValueError for parameters that the model
+    lacks, wrong `layers`, wrong η, or ηλ_i > 1 where η `multiplies` λ_i.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        model: nn.Module,
+        *,
+        rate: float,
+        profile: str | Profile,
+        normalize: str,
+        layers: Layers,
+        exclude: Sequence[Kind],
+        coupled: bool,
+        multiplies: bool,
+    ) -> None:
+        self._optimizer, self._model = optimizer, model
+        self._rate, self._profile, self._normalize = rate, profile, normalize
+        self._layers, self._exclude = layers, exclude
+        self._coupled, self._multiplies = coupled, multiplies
+        self._read()
+
+    def set_rate(self, rate: float) -> None:
+        self._rate = rate
+        self._read()
+
+    def entries(self) -> list[Entry]:
+        """Those that train."""
+        self._read_if_changed()
+        return [entry for entry in self._entries if entry.parameter.requires_grad]
+
+    def decayed(self) -> Pairs:
+        """The optimizer's groups, each with what is decayed of it; empty ones left out."""
+        self._read_if_changed()
+        for optimizer_group, group in self._pairs():
+            if (trainable := group.trainable()).params:
+                yield optimizer_group, trainable
+
+    def all_decayed(self) -> set[Tensor]:
+        """Frozen or not."""
+        return {p for group in self._groups for p in group.params}
+
+    def eta(self, group: dict[str, Any]) -> float | Tensor:
+        """What λ_i is multiplied by."""
+        return group["lr"] if self._coupled else 1.0
+
+    def etas(self) -> list[float]:
+        return [float(self.eta(group)) for group in self._optimizer.param_groups]
+
+    def reshard(self) -> None:
+        """Have FSDP2 gather the weights anew: after an evaluation it keeps them as they were."""
+        for module in self._sharded:
+            module.reshard()
+
+    def _pairs(self) -> Iterator[tuple[dict[str, Any], DecayedGroup]]:
+        return zip(self._optimizer.param_groups, self._groups, strict=True)
+
+    def _key(self) -> Key:
+        """What changes when others are to be read: the parameters themselves, not their number.
+
+        For the mean over the weights that train, also which of them do.
+        """
+        watched = self._normalize == "params"
+        return [
+            tuple((id(p), watched and p.requires_grad) for p in group["params"])
+            for group in self._optimizer.param_groups
+        ]
+
+    def _read_if_changed(self) -> None:
+        if self._read_at != self._key():
+            self._read()
+
+    def _read(self) -> None:
+        self._sharded = attached.sharded(self._model)
+        self.reshard()  # the model's parameters are then the optimizer's
+        model = unwrap(self._model)
+        names = {p: name for name, p in model.named_parameters()}
+        groups = [list(dict.fromkeys(group["params"])) for group in self._optimizer.param_groups]
+        if lacking := [p for group in groups for p in group if p not in names]:
+            raise ValueError(
+                f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"
+                f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains"
+            )
+        index, left_out = layer_index(model, self._layers), excluded(model, self._exclude)
+        self.layer_count = max(index.values(), default=0)
+        # The frozen ones are read too: they may be unfrozen later.
+        layers = {p: index[names[p]] for group in groups for p in group}
+        rates = self._rates({p: i for p, i in layers.items() if names[p] not in left_out})
+        self._entries = [
+            Entry(names[p], p, layers[p], rates.get(p, 0.0), number)
+            for number, group in enumerate(groups)
+            for p in group
+        ]
+        self._groups = [_group(group, rates, layers) for group in groups]
+        self._read_at = self._key()
+        for optimizer_group, group in self._pairs():
+            lr = optimizer_group["lr"]
+            check_rate("lr", float(lr) if isinstance(lr, Tensor) else lr)
+            if self._multiplies:
+                group.fractions(float(self.eta(optimizer_group)), 1.0)
+
+    def _rates(self, layers: dict[Tensor, int]) -> dict[Tensor, float]:
+        """λ_i of each parameter that is decayed, from its layer."""
+        weights = profile_weights(self._profile, self.layer_count)
+        sizes = [(i, p.numel()) for p, i in layers.items() if p.requires_grad]
+        rate = normalized_rate(self._rate, self._normalize, weights, sizes)
+        return {p: rate * weights[i] for p, i in layers.items()}
+
+
+def _group(
+    params: list[Tensor], lambdas: dict[Tensor, float], layers: dict[Tensor, int]
+) -> DecayedGroup:
+    # With λ = 0 nothing is touched at all: Baseline, bit for bit.
+    kept = [p for p in params if lambdas.get(p)]
+    whole = len(kept) == len(params)
+    return DecayedGroup(kept, [lambdas[p] for p in kept], [layers[p] for p in kept], whole)

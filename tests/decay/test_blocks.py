@@ -1,0 +1,225 @@
+"""Layers of models that are not timm's: n, the stem's and the head's parameters, and the order."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision.models as vision
+import transformers as hf
+from torch import nn
+from torch.optim import SGD, Adam
+
+import lpwd
+from lpwd.decay.blocks import find_blocks
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 3,
+}
+T5 = hf.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
+GPT2 = hf.GPT2Config(n_embd=32, n_layer=3, n_head=4)
+MIXTRAL = hf.MixtralConfig(**SMALL, num_local_experts=8, num_key_value_heads=4)
+SWIN = hf.SwinConfig(depths=[2, 2, 6, 2])
+
+#: (model, n, a parameter of the first layer, of the second, of the last)
+MODELS: dict[str, tuple[Callable[[], nn.Module], int, tuple[str, str, str]]] = {
+    "resnet50": (vision.resnet50, 18, ("bn1.bias", "layer1.0.conv1.weight", "fc.bias")),
+    "resnet18": (vision.resnet18, 10, ("conv1.weight", "layer1.0.bn2.bias", "fc.weight")),
+    "vit_b_16": (
+        vision.vit_b_16,
+        14,
+        (
+            "encoder.pos_embedding",
+            "encoder.layers.encoder_layer_0.ln_1.weight",
+            "encoder.ln.weight",
+        ),
+    ),
+    "swin_t": (vision.swin_t, 14, ("features.0.0.weight", "features.1.0.norm1.bias", "head.bias")),
+    "convnext_tiny": (
+        vision.convnext_tiny,
+        20,
+        ("features.0.1.bias", "features.1.0.layer_scale", "classifier.2.bias"),
+    ),
+    "efficientnet_b0": (
+        vision.efficientnet_b0,
+        18,
+        ("features.0.0.weight", "features.1.0.block.0.0.weight", "classifier.1.bias"),
+    ),
+    "mobilenet_v2": (
+        vision.mobilenet_v2,
+        19,
+        ("features.0.0.weight", "features.1.conv.0.0.weight", "features.18.0.weight"),
+    ),
+    "bert": (
+        lambda: hf.BertForSequenceClassification(hf.BertConfig(**SMALL)),
+        5,
+        (
+            "bert.embeddings.word_embeddings.weight",
+            "bert.encoder.layer.0.output.dense.bias",
+            "classifier.bias",
+        ),
+    ),
+    "gpt2": (
+        lambda: hf.GPT2LMHeadModel(GPT2),
+        5,
+        ("transformer.wte.weight", "transformer.h.0.ln_1.weight", "transformer.ln_f.bias"),
+    ),
+    "llama": (
+        lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**SMALL)),
+        5,
+        (
+            "model.embed_tokens.weight",
+            "model.layers.0.mlp.up_proj.weight",
+            "lm_head.weight",
+        ),
+    ),
+    "mixtral": (
+        lambda: hf.MixtralForCausalLM(MIXTRAL),
+        5,
+        (
+            "model.embed_tokens.weight",
+            "model.layers.0.input_layernorm.weight",
+            "model.norm.weight",
+        ),
+    ),
+    "t5": (
+        lambda: hf.T5ForConditionalGeneration(T5),
+        6,
+        (
+            "shared.weight",
+            "encoder.block.0.layer.0.SelfAttention.q.weight",
+            "decoder.final_layer_norm.weight",
+        ),
+    ),
+    "hf_convnext": (
+        lambda: hf.ConvNextForImageClassification(hf.ConvNextConfig()),
+        20,
+        (
+            "convnext.embeddings.layernorm.bias",
+            "convnext.encoder.stages.0.layers.0.pwconv2.bias",
+            "classifier.bias",
+        ),
+    ),
+    "hf_swin": (
+        lambda: hf.SwinForImageClassification(SWIN),
+        14,
+        (
+            "swin.embeddings.norm.bias",
+            "swin.encoder.layers.0.blocks.0.mlp.fc2.bias",
+            "swin.layernorm.weight",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_stem_blocks_head(name: str) -> None:
+    make, n, ends = MODELS[name]
+    with torch.device("meta"):
+        model = make()
+    index = lpwd.layer_index(model)
+    assert set(index) == {name for name, _ in model.named_parameters()}
+    assert set(index.values()) == set(range(1, n + 1))
+    assert tuple(index[name] for name in ends) == (1, 2, n)
+
+
+def test_the_encoder_comes_before_the_decoder() -> None:
+    with torch.device("meta"):
+        index = lpwd.layer_index(hf.T5ForConditionalGeneration(T5))
+    last = max(i for name, i in index.items() if name.startswith("encoder.block"))
+    assert last == 3
+    assert index["decoder.block.0.layer.0.SelfAttention.q.weight"] == 4
+    assert index["encoder.final_layer_norm.weight"] == 4  # what is between belongs to what follows
+
+
+def test_the_same_network_of_two_libraries_has_the_same_layers() -> None:
+    def weights(model: nn.Module) -> list[int]:
+        index = lpwd.layer_index(model)
+        counts = [0] * max(index.values())
+        for name, p in model.named_parameters():
+            counts[index[name] - 1] += p.numel()
+        return counts
+
+    with torch.device("meta"):
+        assert weights(vision.convnext_tiny()) == weights(timm.create_model("convnext_tiny"))
+
+
+def test_a_model_without_blocks_says_so_where_layers_matter() -> None:
+    model = vision.vgg11(num_classes=2)
+    assert find_blocks(model) == []
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.warns(UserWarning, match="VGG is not made of blocks: every module"):
+        decay = lpwd.WeightDecay(optimizer, model, "lpwd", 0.1)
+    assert decay.layer_count == 11
+
+
+def test_the_table_has_a_line_for_each_rate_of_a_layer() -> None:
+    torch.manual_seed(0)
+    model = hf.LlamaForCausalLM(hf.LlamaConfig(**SMALL, vocab_size=50))
+    optimizer = Adam(model.parameters(), lr=0.1)
+    decay = lpwd.WeightDecay(optimizer, model, "lpwd", 0.5, exclude=["norm", "bias"])
+    lines = decay.table().splitlines()
+    assert lines[0].split() == [
+        "layer",
+        "parameters",
+        "weights",
+        "λ_i",
+        "ηλ_i",
+        "first",
+        "parameter",
+    ]
+    assert lines[1].split() == [
+        "1",
+        "of",
+        "5",
+        "1",
+        "1,600",
+        "0.2",
+        "0.02",
+        "model.embed_tokens.weight",
+    ]
+    norms = [line.split() for line in lines if "none" in line]
+    assert [line[:1] + line[3:7] for line in norms] == [
+        *(["2", "2", "64", "none", "none"], ["3", "2", "64", "none", "none"]),
+        *(["4", "2", "64", "none", "none"], ["5", "1", "32", "none", "none"]),
+    ]
+    assert str(decay).startswith("lpwd, λ = 0.5\n")
+    assert sum(int(line.split()[4].replace(",", "")) for line in lines[1:]) == sum(
+        p.numel() for p in model.parameters()
+    )
+
+
+def test_a_profile_of_ones_own() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    decay = lpwd.WeightDecay(optimizer, model, "wd", 0.5, profile=lambda i, n: i / n)
+    assert (decay.rates["0.bias"], decay.rates["1.bias"]) == (0.25, 0.5)
+    decay.remove()
+    decay = lpwd.WeightDecay(optimizer, model, "wd", 0.5, profile="geometric")
+    assert (decay.rates["0.bias"], decay.rates["1.bias"]) == (0.375, 0.5)
+    decay.remove()
+    with pytest.raises(ValueError, match=r"profile\(1, 2\) is -1; it must be a finite number"):
+        lpwd.WeightDecay(optimizer, model, "wd", 0.5, profile=lambda i, n: -1)
+    with pytest.raises(ValueError, match="the profile is 0 wherever something is decayed"):
+        lpwd.WeightDecay(optimizer, model, "wd", 0.5, profile=lambda i, n: 0, normalize="mean")
+
+
+@pytest.mark.parametrize(("rate", "said"), [(0.01, True), (0.5, False)])
+def test_a_decay_that_bfloat16_rounds_away_is_said(rate: float, said: bool) -> None:
+    model = nn.Linear(8, 8).bfloat16()
+    before = model.weight.detach().clone()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.warns(UserWarning, match="their decay rounds away") if said else _nothing():
+        lpwd.WeightDecay(optimizer, model, "wd", rate)
+    optimizer.step()
+    assert torch.equal(before, model.weight) == said
+
+
+def _nothing() -> Any:
+    import warnings
+
+    return warnings.catch_warnings(action="error")
