@@ -59,7 +59,7 @@ class Kind(NamedTuple):
         """The columns of runs.csv that select its runs, but for column, rates and setting."""
         return {
             "method": self.method,
-            "profile": self.profile or METHODS[self.method][1],
+            "profile": self.profile or METHODS[self.method].profile,
             "normalize": self.normalize,
             "layers": self.layers,
             "exclude": self.exclude,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd.analysis.paper import Column
+from lpwd.analysis.paper import METHOD_NAMES, Column
 from lpwd.analysis.protocols import Candidates
 from lpwd.config.compose import scale_config
 from lpwd.config.rates import grid_size, rate_grid
@@ -89,7 +89,7 @@ def as_printed(results: Results, scale: str) -> Results:
     settings: Any = [default_setting(scale, *column) for column in columns]
     at = zip(runs["optimizer"], runs["method"], runs["lr"], runs["rate"].fillna(0), strict=True)
     printed = (
-        (runs["profile"] == [METHODS[method][1] for method in runs["method"]])
+        (runs["profile"] == [METHODS[method].profile for method in runs["method"]])
         & (runs["normalize"] == "none")
         & (runs["layers"] == "block")
         & runs["coupled"]
@@ -107,7 +107,7 @@ def _grid_cells(scale: str) -> set[tuple[str, str, float, float]]:
     return {
         (optimizer, method, lr, rate)
         for optimizer in map(str, cfg.base)
-        for method in METHODS
+        for method in METHOD_NAMES
         for lr in rate_grid(cfg, optimizer).lrs
         for rate in rate_grid(cfg, optimizer, method).rates or [0.0]
     }

@@ -10,21 +10,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: What torch's foreach functions take and give.
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
 
 class DecayedGroup:
     """The decayed parameters of one of the optimizer's parameter groups.
 
-    `whole`: they are all that the group has.
+    `targets`: what they decay towards; none where that is zero. `whole`: they are all that the
+    group has.
     """
 
     def __init__(
-        self, params: list[Tensor], lambdas: list[float], layers: list[int], whole: bool = False
+        self,
+        params: list[Tensor],
+        lambdas: list[float],
+        layers: list[int],
+        targets: list[Tensor] | None = None,
+        whole: bool = False,
     ) -> None:
         self.params = params
         self.lambdas = lambdas
         self.layers = layers
-        #: λ if it is the same for the whole group, else None.
-        self.common_rate = lambdas[0] if whole and len(set(lambdas)) == 1 else None
+        self.targets = targets or []
+        #: λ if it is the same for the whole group and its target zero, else None.
+        self.common_rate = lambdas[0] if whole and not targets and len(set(lambdas)) == 1 else None
         self._eta: float | None = None
         self._fractions: tuple[list[float], list[float]] = [], []
         self._mask: list[bool] = []
@@ -69,35 +79,40 @@ class DecayedGroup:
             return self
         if mask != self._mask:
             self._mask = mask
-            self._unfrozen = DecayedGroup(
-                list(compress(self.params, mask)),
-                list(compress(self.lambdas, mask)),
-                list(compress(self.layers, mask)),
-            )
+            self._unfrozen = self._where(mask)
         return self._unfrozen
 
     def without(self, had: Set[Tensor]) -> DecayedGroup:
         """The group without some of its parameters."""
         if not had:
             return self
-        mask = [p not in had for p in self.params]
+        return self._where([p not in had for p in self.params])
+
+    def _where(self, mask: list[bool]) -> DecayedGroup:
         return DecayedGroup(
             list(compress(self.params, mask)),
             list(compress(self.lambdas, mask)),
             list(compress(self.layers, mask)),
+            list(compress(self.targets, mask)),
         )
+
+    def penalties(self, taken: Sequence[Any], at: Any = None) -> Tensors:
+        """P = ηλ_i(θ − θ*) of each parameter, θ its weights or those that are given."""
+        at = self.params if at is None else at
+        if self.targets:
+            at = torch._foreach_sub(at, self.targets)
+        return torch._foreach_mul(at, taken)
 
 
 def add_to_gradients(optimizer: Any, owner: dict[str, Any], group: DecayedGroup) -> None:
     """g ← g + λ_iθ, scaled as GradScaler scaled g where a fused optimizer will unscale it."""
-    pairs = zip(group.params, group.lambdas, strict=True)
-    with_grad = [(p, p.grad, rate) for p, rate in pairs if p.grad is not None]
-    if not with_grad:
+    group = group.without({p for p in group.params if p.grad is None})
+    if not group.params:
         return
-    params, grads, lambdas = map(list, zip(*with_grad, strict=True))
+    grads = [p.grad for p in group.params if p.grad is not None]
     if any(grad.is_sparse for grad in grads):
         raise ValueError("l2 cannot be coupled to sparse gradients; use method='wd'")
-    penalties = torch._foreach_mul(params, lambdas)
+    penalties = group.penalties(group.lambdas)
     if (grad_scale := getattr(optimizer, "grad_scale", None)) is not None:
         torch._foreach_mul_(penalties, grad_scale)
     if owner.get("maximize"):

@@ -8,13 +8,13 @@ need be known. Read so, Eq. 10 holds for each method with P the decay term as it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lpwd.decay.groups import DecayedGroup
+from lpwd.decay.groups import DecayedGroup, Tensors
 from lpwd.decay.weight_decay import WeightDecay
 
 
@@ -41,6 +41,8 @@ class OpposingRate:
     def __init__(self, decay: WeightDecay, every: int = 1) -> None:
         if decay.moment in (None, "in the gradient"):
             raise ValueError(f"{decay.method} has no decay term; R_op is for wd, rwd, pwd and lpwd")
+        if decay.towards:
+            raise ValueError("R_op is of penalties towards zero; this decay has targets (towards=)")
         if every < 1:
             raise ValueError(f"every={every!r} must be at least 1")
         if decay._observer is not None:
@@ -83,10 +85,10 @@ class OpposingRate:
         """Detach from the decay; what was measured stays."""
         self.decay._observer = None
 
-    def on_decay(self, group: DecayedGroup, rates: Sequence[Any]) -> None:
-        """The decay calls this before it acts; `rates`: ηλ_i of each parameter."""
+    def on_decay(self, group: DecayedGroup, penalties: Callable[[], Tensors]) -> None:
+        """The decay calls this before it acts; `penalties` makes P of each parameter."""
         if self._step % self.every == 0:
-            self._penalties.append((group, torch._foreach_mul(group.params, rates)))
+            self._penalties.append((group, penalties()))
 
     def after_step(self) -> None:
         """The decay calls this when a step, and its own part in it, are complete."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -18,6 +18,29 @@ from lpwd.decay.rates import Profile, normalized_rate, profile_weights
 #: An optimizer's groups, each with what is decayed of it.
 Pairs = Iterable[tuple[dict[str, Any], DecayedGroup]]
 Key = list[tuple[tuple[int, bool], ...]]
+
+
+def targets(model: nn.Module, towards: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of those tensors that have the name and the shape of a parameter.
+
+    Raises ValueError if there are none, or for what is no mapping of names to tensors.
+    """
+    if not isinstance(towards, Mapping) or not all(
+        isinstance(tensor, Tensor) for tensor in towards.values()
+    ):
+        raise ValueError("towards must be {parameter name: tensor}, like a state_dict()")
+    found = {
+        name: towards[name].detach().clone()  # a state_dict() holds the weights themselves
+        for name, p in model.named_parameters()
+        if name in towards and towards[name].shape == p.shape
+    }
+    if towards and not found:
+        mine, theirs = next(model.named_parameters())[0], next(iter(towards))
+        raise ValueError(
+            "towards: none of its names is a parameter of the same shape; the first is"
+            f" {theirs!r}, the model's {mine!r}"
+        )
+    return found
 
 
 class Entry(NamedTuple):
@@ -49,12 +72,14 @@ class Parameters:
         normalize: str,
         layers: Layers,
         exclude: Sequence[Kind],
+        towards: Mapping[str, Tensor],
         coupled: bool,
         multiplies: bool,
     ) -> None:
         self._optimizer, self._model = optimizer, model
         self._rate, self._profile, self._normalize = rate, profile, normalize
         self._layers, self._exclude = layers, exclude
+        self._towards = towards
         self._coupled, self._multiplies = coupled, multiplies
         self._read()
 
@@ -76,7 +101,7 @@ class Parameters:
 
     def all_decayed(self) -> set[Tensor]:
         """Frozen or not."""
-        return {p for group in self._groups for p in group.params}
+        return {p for _, group in self._pairs() for p in group.params}
 
     def eta(self, group: dict[str, Any]) -> float | Tensor:
         """What λ_i is multiplied by."""
@@ -91,7 +116,9 @@ class Parameters:
             module.reshard()
 
     def _pairs(self) -> Iterator[tuple[dict[str, Any], DecayedGroup]]:
-        return zip(self._optimizer.param_groups, self._groups, strict=True)
+        for optimizer_group, parts in zip(self._optimizer.param_groups, self._groups, strict=True):
+            for group in parts:
+                yield optimizer_group, group
 
     def _key(self) -> Key:
         """What changes when others are to be read: the parameters themselves, not their number.
@@ -129,7 +156,10 @@ class Parameters:
             for number, group in enumerate(groups)
             for p in group
         ]
-        self._groups = [_group(group, rates, layers) for group in groups]
+        aims: dict[Tensor, Tensor] = {
+            p: self._towards[name] for p, name in names.items() if name in self._towards
+        }
+        self._groups = [_groups(group, rates, layers, aims) for group in groups]
         self._read_at = self._key()
         for optimizer_group, group in self._pairs():
             lr = optimizer_group["lr"]
@@ -145,10 +175,23 @@ class Parameters:
         return {p: rate * weights[i] for p, i in layers.items()}
 
 
-def _group(
-    params: list[Tensor], lambdas: dict[Tensor, float], layers: dict[Tensor, int]
-) -> DecayedGroup:
+def _groups(
+    params: list[Tensor],
+    lambdas: dict[Tensor, float],
+    layers: dict[Tensor, int],
+    targets: dict[Tensor, Tensor],
+) -> list[DecayedGroup]:
+    """What is decayed of one of the optimizer's groups: towards zero, and towards targets."""
     # With λ = 0 nothing is touched at all: Baseline, bit for bit.
     kept = [p for p in params if lambdas.get(p)]
-    whole = len(kept) == len(params)
-    return DecayedGroup(kept, [lambdas[p] for p in kept], [layers[p] for p in kept], whole)
+    parts = [p for p in kept if p not in targets], [p for p in kept if p in targets]
+    return [
+        DecayedGroup(
+            part,
+            [lambdas[p] for p in part],
+            [layers[p] for p in part],
+            [targets[p].to(p) for p in part if p in targets],
+            whole=len(part) == len(params),
+        )
+        for part in parts
+    ]

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-#: method: (moment, default profile)
-METHODS: dict[str, tuple[str | None, str]] = {
-    "baseline": (None, "uniform"),
-    "l2": ("in the gradient", "uniform"),  # g ← g + λθ
-    "wd": ("before the update", "uniform"),  # Eq. 1
-    "rwd": ("after the update", "uniform"),  # Eq. 7
-    "pwd": ("before the forward pass", "uniform"),  # Algorithm 2
-    "lpwd": ("before the forward pass", "linear"),  # Algorithm 3
+
+class Method(NamedTuple):
+    """When the weights decay, how λ_i runs over the layers if nobody says otherwise, and whether
+    only those weights do that the update does not move away from zero."""
+
+    moment: str | None
+    profile: str = "uniform"
+    cautious: bool = False
+
+
+METHODS = {
+    "baseline": Method(None),
+    "l2": Method("in the gradient"),  # g ← g + λθ
+    "wd": Method("before the update"),  # Eq. 1
+    "rwd": Method("after the update"),  # Eq. 7
+    "pwd": Method("before the forward pass"),  # Algorithm 2
+    "lpwd": Method("before the forward pass", "linear"),  # Algorithm 3
+    "cwd": Method("before the update", cautious=True),  # not the paper's: arXiv 2510.12402
 }
 
 #: λ_i/λ of layer i of n.

@@ -57,6 +57,8 @@ def layerwise_rates(index: Mapping[str, int], rate: float, profile: str) -> dict
         return {name: rate * 2 * i / n for name, i in index.items()}
     if profile == "reversed":
         return {name: rate * 2 * (n + 1 - i) / n for name, i in index.items()}
+    if profile == "geometric":
+        return {name: rate * 0.75 ** (n - i) for name, i in index.items()}
     return dict.fromkeys(index, rate)
 
 
@@ -67,28 +69,44 @@ def step(
     optimizer: SGD | Adam,
     eta: float,
     lam: Mapping[str, float],
+    towards: Mapping[str, Tensor] | None = None,
 ) -> Tensors:
     """θ_{t+1} from θ_t, by one step of the optimizer with one decay.
 
     `gradient` gives ∇f at the weights it is called with. For lpwd, `lam` is the linear profile:
-    there is no other difference from pwd.
+    there is no other difference from pwd. With `towards`, weights decay towards its tensors.
     """
     theta = dict(theta_t)
 
+    def penalty(weights: Tensors) -> Tensors:
+        """λ_i(θ − θ*)."""
+        aims = towards or {}
+        return {name: lam[name] * (w - aims.get(name, 0.0)) for name, w in weights.items()}
+
     if method in ("pwd", "lpwd"):  # Algorithms 2 and 3: decay, then the gradient at those weights
-        theta = {name: w - eta * lam[name] * w for name, w in theta.items()}
+        decayed = penalty(theta)
+        theta = {name: w - eta * decayed[name] for name, w in theta.items()}
 
     g = gradient(theta)
     if method == "l2":  # the gradient of f + λ/2·‖θ‖²
-        g = {name: g[name] + lam[name] * theta[name] for name in g}
+        added = penalty(theta)
+        g = {name: g[name] + added[name] for name in g}
 
     u = optimizer.update(g)
     theta_hat = {name: theta[name] - eta * u[name] for name in theta}
 
     if method == "wd":  # Eq. 1: decays by the weights of before the update
-        return {name: theta_hat[name] - eta * lam[name] * theta[name] for name in theta}
+        decayed = penalty(theta)
+        return {name: theta_hat[name] - eta * decayed[name] for name in theta}
+    if method == "cwd":  # Eq. 1 where the update does not lead away from what is decayed to
+        decayed = penalty(theta)
+        return {
+            name: theta_hat[name] - eta * decayed[name] * (u[name] * decayed[name] >= 0)
+            for name in theta
+        }
     if method == "rwd":  # Eq. 7: decays by the weights of after it
-        return {name: theta_hat[name] - eta * lam[name] * theta_hat[name] for name in theta}
+        decayed = penalty(theta_hat)
+        return {name: theta_hat[name] - eta * decayed[name] for name in theta}
     return theta_hat
 
 

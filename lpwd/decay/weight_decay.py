@@ -7,7 +7,8 @@ optimizer's update, i the layer of n. `reference.py` says the same, slowly and p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lpwd.decay import attached
+from lpwd.decay.cautious import Cautious
 from lpwd.decay.checks import check_choice, check_rate
 from lpwd.decay.exclude import Exclude, as_kinds
-from lpwd.decay.groups import DecayedGroup, add_to_gradients
-from lpwd.decay.layers import Layers
+from lpwd.decay.groups import DecayedGroup, Tensors, add_to_gradients
+from lpwd.decay.layers import Layers, unwrap
 from lpwd.decay.own_pass import OWN_WD, OwnPass
-from lpwd.decay.parameters import Pairs, Parameters
+from lpwd.decay.parameters import Pairs, Parameters, targets
 from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES, Profile
 from lpwd.decay.steps import OuterStep, act_inside, is_checkpointed
 from lpwd.decay.table import table
@@ -36,7 +38,7 @@ NO_FORWARD_PASS = (
 class Observer(Protocol):
     """What measures a decay, as `OpposingRate` does."""
 
-    def on_decay(self, group: DecayedGroup, rates: Sequence[Any]) -> None: ...
+    def on_decay(self, group: DecayedGroup, penalties: Callable[[], Tensors]) -> None: ...
     def after_step(self) -> None: ...
 
 
@@ -51,7 +53,8 @@ class WeightDecay:
     many forward passes accumulate into it; none in ``eval()`` or under ``no_grad``.
 
     Arguments:
-        method: baseline | l2 | wd | rwd | pwd | lpwd.
+        method: baseline | l2 | wd | rwd | pwd | lpwd; or cwd, WD where the update does not move a
+            weight away from zero (cautious weight decay, arXiv 2510.12402).
         rate: λ ≥ 0. The decay term is ηλ_iθ with the group's current η (Sec. 4.4).
         profile: λ_i/λ over the layers i = 1…n: uniform (1), linear (2i/n), reversed
             (2(n+1−i)/n), geometric (0.75^(n−i)) or a function of (i, n). Default: linear for lpwd,
@@ -62,6 +65,9 @@ class WeightDecay:
         coupled: False leaves η out of the decay term: λ_iθ (Eq. 1 to the letter).
         exclude: what is not decayed (n stays): any of "norm", "bias" and "1d" (at most one
             dimension), parameter names or dotted prefixes, or functions of (name, parameter).
+        towards: what the weights decay towards instead of zero, by parameter name: the pretrained
+            ``state_dict()``, say (θ − θ* takes θ's place: L2-SP, arXiv 1802.01483). Parameters
+            that it lacks, or has in another shape (a new head), decay towards zero.
 
     Every trainable parameter of the optimizer is decayed, with a gradient or not (l2: with one),
     and none while it is frozen. For l2, λ_iθ is added to ``p.grad`` in place, as torch's own
@@ -89,10 +95,11 @@ class WeightDecay:
         layers: Layers = "block",
         coupled: bool = True,
         exclude: Exclude = (),
+        towards: Mapping[str, Tensor] | None = None,
     ) -> None:
         optimizer = attached.stepping(optimizer, model)
         check_choice("method", method, METHODS)
-        self.moment, default_profile = METHODS[method]
+        self.moment, default_profile, is_cautious = METHODS[method]
         self.method = method
         self.profile = default_profile if profile is None else profile
         if not callable(self.profile):
@@ -118,9 +125,9 @@ class WeightDecay:
         self._due: float | Tensor = 1.0
         self._had: set[Tensor] = set()
         self._own_pass = OwnPass()
-        self._can_decay_itself = (
-            self.moment == "before the update" and coupled and type(optimizer) in OWN_WD
-        )
+        self._can_decay_itself = method == "wd" and coupled and type(optimizer) in OWN_WD
+        self._cautious = Cautious() if is_cautious else None
+        self.towards = targets(unwrap(model), towards or {})
         self._parameters = Parameters(
             optimizer,
             model,
@@ -129,6 +136,7 @@ class WeightDecay:
             normalize=normalize,
             layers=layers,
             exclude=self.exclude,
+            towards=self.towards,
             coupled=coupled,
             multiplies=self.moment != "in the gradient",
         )
@@ -223,6 +231,8 @@ class WeightDecay:
         if not self._step.begins():
             return None
         self._own_pass.take_back()  # if the last step raised
+        if self._cautious:
+            self._cautious.begin()
         attached.check_no_own_decay(self.optimizer)
         return act_inside(args, kwargs, self._on_gradient)
 
@@ -232,6 +242,10 @@ class WeightDecay:
         if self.moment == "in the gradient":
             for owner, group in self._parameters.decayed():
                 add_to_gradients(self.optimizer, owner, group)
+        elif self._cautious and first:
+            for owner, group in self._parameters.decayed():
+                taken, _ = group.fractions(self._parameters.eta(owner), self._done())
+                self._cautious.keep(group, taken)
         elif self.moment == "before the update" and first:
             self._decay(self._done(), self._parameters.decayed())
         elif self.moment == "before the forward pass" and first and self._lacks_decay():
@@ -247,6 +261,11 @@ class WeightDecay:
         with torch.no_grad():
             if self.moment == "after the update":
                 self._decay(self._done(), self._parameters.decayed())
+            elif self._cautious:
+                for group, penalties in self._cautious.penalties():
+                    if self._observer is not None:
+                        self._observer.on_decay(group, lambda penalties=penalties: penalties)
+                    torch._foreach_sub_(group.params, penalties)
             elif self.moment == "before the forward pass":
                 # A skipped step has had its decay: the next try gets no second one.
                 self._due, self._had = self._done(), set()
@@ -269,11 +288,13 @@ class WeightDecay:
         for optimizer_group, group in groups:
             taken, left = group.fractions(self._parameters.eta(optimizer_group), done)
             if self._observer is not None:
-                self._observer.on_decay(group, taken)
+                self._observer.on_decay(group, partial(group.penalties, taken))
             if self._can_decay_itself and group.common_rate is not None:
                 self._own_pass.lend(optimizer_group, group.common_rate)
                 # The optimizer skips parameters without a gradient, so decay them here.
                 if bare := [p for p in group.params if p.grad is None]:
                     torch._foreach_mul_(bare, left[: len(bare)])
+            elif group.targets:
+                torch._foreach_sub_(group.params, group.penalties(taken))
             else:
                 torch._foreach_mul_(group.params, left)

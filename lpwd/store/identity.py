@@ -66,7 +66,7 @@ def _decay(decay: Mapping[str, Any], rate: float) -> dict[str, Any]:
     method = decay["method"]
     if method == "baseline":
         return {"method": method}
-    profile = decay["profile"] or METHODS[method][1]
+    profile = decay["profile"] or METHODS[method].profile
     if method == "lpwd":
         method = "pwd"
     return {

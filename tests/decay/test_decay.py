@@ -16,10 +16,10 @@ from lpwd.decay.rates import METHODS as MOMENTS
 # -- what it tells --------------------------------------------------------------------------------
 
 
-def test_two_choices_make_the_six_methods() -> None:
+def test_three_choices_make_the_methods() -> None:
     assert tuple(MOMENTS) == METHODS
-    assert MOMENTS["pwd"][0] == MOMENTS["lpwd"][0]
-    assert {profile for _, profile in MOMENTS.values()} == {"uniform", "linear"}
+    assert MOMENTS["pwd"] == MOMENTS["lpwd"]._replace(profile="uniform")
+    assert MOMENTS["wd"] == MOMENTS["cwd"]._replace(cautious=False)
 
 
 def test_rates_are_named_and_layered() -> None:

@@ -278,7 +278,8 @@ def test_wrappers_are_unwrapped_or_refused() -> None:
 
 def test_an_optimizer_that_never_steps_is_noticed_once() -> None:
     model = pair()
-    lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "wd", RATE)
+    mine = SGD(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(mine, model, "wd", RATE)
     other = Adam(model.parameters(), lr=LR)
     elsewhere = SGD([nn.Parameter(torch.ones(1))], lr=LR)
     with warnings.catch_warnings(record=True) as caught:
@@ -288,6 +289,7 @@ def test_an_optimizer_that_never_steps_is_noticed_once() -> None:
             elsewhere.step()
     (warning,) = [w for w in caught if "has not stepped" in str(w.message)]
     assert "(Adam) trains the same weights" in str(warning.message)
+    assert decay.optimizer is mine
 
 
 def test_an_lr_of_none_is_named() -> None:
@@ -337,7 +339,7 @@ def test_a_name_that_no_parameter_has_is_refused_with_the_nearest() -> None:
 
 def test_the_plain_loop_is_as_before() -> None:
     """None of this changes a bit of it: two decays a step would, as would none."""
-    for method in DECAYS:
+    for method in ("wd", "rwd", "pwd", "lpwd"):
         one, other = mlp(), mlp()
         mine, plain = SGD(one.parameters(), lr=LR), SGD(other.parameters(), lr=LR)
         decay = lpwd.WeightDecay(mine, one, method, RATE)
