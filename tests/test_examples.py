@@ -37,7 +37,10 @@ def example(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+TRAINING = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "layers")
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
 def test_an_example_runs_and_is_short(path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     example(path.stem)
     runpy.run_path(str(path), run_name="__main__")
@@ -49,6 +52,16 @@ def test_an_example_runs_and_is_short(path: Any, capsys: pytest.CaptureFixture[s
     source = path.read_text()
     assert len(source.splitlines()) <= 60
     assert source.count("# the added line") == 1
+
+
+@pytest.mark.parametrize("model", ["llama", "resnet50"])
+def test_the_tables_in_the_docs_are_what_is_printed(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers", reason="pip install 'lpwd[examples]'")
+    example("layers").main(model)
+    docs = (REPOSITORY / "docs" / "decays.md").read_text()
+    assert f"```text\n{capsys.readouterr().out}```" in docs
 
 
 def test_the_plain_loop_prints_the_rates_of_eq_9(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,13 @@ import pytest
 import timm
 import torch
 import torchvision.models as vision
-import transformers as hf
 from torch import nn
 from torch.optim import SGD, Adam
 
 import lpwd
 from lpwd.decay.blocks import find_blocks
+
+hf: Any = pytest.importorskip("transformers", reason="pip install 'lpwd[examples]'")
 
 SMALL: dict[str, Any] = {
     "hidden_size": 32,

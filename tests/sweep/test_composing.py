@@ -94,7 +94,13 @@ def test_an_item_of_a_list() -> None:
 
 def test_names_by_a_pattern() -> None:
     found = jobs("decay=glob(*wd)")
-    assert sorted(job.settings["decay"]["method"] for job in found) == ["lpwd", "pwd", "rwd", "wd"]
+    assert sorted(job.settings["decay"]["method"] for job in found) == [
+        "cwd",
+        "lpwd",
+        "pwd",
+        "rwd",
+        "wd",
+    ]
 
 
 @pytest.mark.parametrize(
