@@ -252,7 +252,7 @@ class Store:
         kept = read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS)
         texts = dict(zip(kept["hash"], kept["settings"], strict=True))
         texts |= {run_id(of_run): as_text(of_run) for of_run in settings}
-        rows = sorted((run, text) for run, text in texts.items() if run in set(runs["hash"]))
+        rows = sorted((run, texts[run]) for run in set(runs["hash"]) & texts.keys())
         # runs.csv last: a row of it whose epochs are missing would not count.
         write_parquet(self.root / SETTINGS, pd.DataFrame(rows, columns=list(SETTINGS_COLUMNS)))
         write_parquet(self.root / EPOCHS, epochs)
