@@ -70,13 +70,17 @@ class StoreSweeper(Sweeper):
         self, store: Any, expander: Any, jobs: Sequence[Any], first: int = 0
     ) -> list[JobReturn]:
         """Train what is not stored; ends when all of it is, here or elsewhere, or has failed."""
-        from lpwd.inputs.check import check_inputs
+        from hydra_plugins.lpwd.local import LocalLauncher
+        from lpwd.inputs.check import check_inputs, check_present
 
         if not jobs:
             return []
         missing = _missing(store, jobs)
-        for job in missing:
-            check_inputs(expander.composer.config(job.overrides))
+        configs = [expander.composer.config(job.overrides) for job in missing]
+        for config in configs:
+            check_inputs(config)
+        if isinstance(self.launcher, LocalLauncher):  # another machine may have what this one lacks
+            check_present(configs)
         store.tidy()
         print(f"{len(jobs)} runs at scale {store.scale}: {len(jobs) - len(missing)} stored")
         returns: list[JobReturn] = []

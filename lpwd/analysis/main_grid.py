@@ -14,22 +14,13 @@ from lpwd.analysis.protocols import Candidates
 from lpwd.config.compose import scale_config
 from lpwd.config.rates import grid_size, rate_grid
 from lpwd.decay.rates import METHODS
-from lpwd.store.frames import Results, only
+from lpwd.store.frames import DECAY_COLUMNS, Results, only
 from lpwd.store.identity import default_setting
 from lpwd.store.store import Store
 from lpwd.store.summary import held_out
 
 #: The columns of runs.csv that distinguish kinds of runs: rates are chosen within one kind.
-KIND = (
-    *Column._fields,
-    "method",
-    "profile",
-    "normalize",
-    "layers",
-    "coupled",
-    "exclude",
-    "setting",
-)
+KIND = (*Column._fields, *DECAY_COLUMNS, "setting")
 
 
 class MainGrid:

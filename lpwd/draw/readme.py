@@ -21,7 +21,7 @@ from lpwd.draw import claims as verdicts
 from lpwd.draw import words
 from lpwd.draw.figures import pictures
 from lpwd.draw.figures.leads import plot
-from lpwd.draw.formats import csv
+from lpwd.draw.formats import csv, pipe_table
 
 #: The scale whose results are committed and told of.
 SCALE = "mini"
@@ -86,17 +86,20 @@ def _extent(main: MainGrid) -> str:
 
 def _leads(frame: pd.DataFrame) -> str:
     """`leads` as a table, with what its numbers mean."""
-    lines = [
-        "| LPWD − WD, points of test top-1 | the paper | fresh seeds, paper's protocol [95 %]"
-        " | fresh seeds, held-out [95 %] | one run, paper's protocol | one run, held-out |",
-        "|---|---:|---:|---:|---:|---:|",
+    rows = [
+        [
+            *("LPWD − WD, points of test top-1", "the paper"),
+            *("fresh seeds, paper's protocol [95 %]", "fresh seeds, held-out [95 %]"),
+            *("one run, paper's protocol", "one run, held-out"),
+        ],
+        ["---", *["---:"] * 5],
     ]
     for row in cast(Any, frame.itertuples(index=False)):
         spans = [interval_in(row, prefix) for prefix in ("seeds", "heldout_seeds")]
         texts = [words.signed(row.reported), *map(words.signed_span, spans)]
         texts += map(words.signed, (row.first, row.heldout))
-        lines.append(f"| {' | '.join([row.column, *texts])} |")
-    return "\n".join([*lines, "", NOTE])
+        rows.append([row.column, *texts])
+    return f"{pipe_table(rows)}\n\n{NOTE}"
 
 
 def _places(of_claim: pd.DataFrame) -> str:
@@ -107,29 +110,26 @@ def _places(of_claim: pd.DataFrame) -> str:
 
 def resolution(frame: pd.DataFrame) -> str:
     """What the fresh seeds of each column of Table 1 can tell from nothing; `frame`: `leads`."""
-    lines = [
-        "| LPWD − WD | fresh seeds | half the width of their 95 % interval, points"
-        " | held-out protocol | the paper's difference |",
-        "|---|---:|---:|---:|---:|",
+    rows = [
+        [
+            *("LPWD − WD", "fresh seeds", "half the width of their 95 % interval, points"),
+            *("held-out protocol", "the paper's difference"),
+        ],
+        ["---", *["---:"] * 4],
     ]
     for row in cast(Any, frame.itertuples(index=False)):
         found = [interval_in(row, prefix) for prefix in ("seeds", "heldout_seeds")]
         widths = [f"±{f.high - f.mean:.2f}" if f.known else words.GAP for f in found]
         numbers = [str(found[0].n or words.GAP), *widths, words.signed(row.reported)]
-        lines.append(f"| {' | '.join([row.column, *numbers])} |")
-    return "\n".join(lines)
+        rows.append([row.column, *numbers])
+    return pipe_table(rows)
 
 
 def _verdicts(judged: pd.DataFrame) -> str:
     """All claims; one that fares alike by both protocols is told once."""
-    lines = [
-        f"{verdicts.summary(judged)}, [each by one stated rule](results/mini/claims.md). {GLOSS}",
-        "",
-        "| The paper's claim | Where | Verdict |",
-        "|---|---|---|",
-    ]
+    rule = "[each by one stated rule](results/mini/claims.md)"
+    rows = [["The paper's claim", "Where", "Verdict"], ["---"] * 3]
     for key, alike in judged.groupby(["claim", "verdict", "reason"], sort=False):
         claim, *decided = map(str, key)
-        row = [claim, _places(alike), verdicts.verdict_text(*decided)]
-        lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines)
+        rows.append([claim, _places(alike), verdicts.verdict_text(*decided)])
+    return f"{verdicts.summary(judged)}, {rule}. {GLOSS}\n\n{pipe_table(rows)}"

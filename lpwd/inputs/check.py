@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,19 +29,25 @@ def check_inputs(config: Mapping[str, Any]) -> None:
         check_arch(config["model"]["arch"])
 
 
-def missing(config: Mapping[str, Any]) -> list[str]:
-    """What a run of this config lacks, data or weights: a line each, with the mend.
+def check_present(configs: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ConfigError, once for all runs, for data or weights that they lack.
 
-    Files are looked for, not decoded; what can be downloaded is not missing. For a sweep: what all
-    its runs would fail at is said once. torch is not imported, timm only for its own weights.
+    Files are looked for, not decoded; what can be downloaded is not missing. torch is not
+    imported, timm only for its own weights.
     """
-    lacking = []
-    for check, section in ((_check_images, "data"), (check_weights, "model")):
-        try:
-            check(config[section])
-        except ConfigError as error:
-            lacking.append(str(error))
-    return lacking
+    lacking: dict[str, None] = {}
+    known: list[Any] = []
+    for config in configs:
+        for check, section in ((_check_images, config["data"]), (check_weights, config["model"])):
+            if section in known:
+                continue
+            known.append(section)
+            try:
+                check(section)
+            except ConfigError as error:
+                lacking.setdefault(str(error))
+    if lacking:
+        raise ConfigError("; and ".join(lacking))
 
 
 def _check_images(data: Mapping[str, Any]) -> None:

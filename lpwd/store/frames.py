@@ -75,16 +75,14 @@ RUN_COLUMNS: dict[str, str] = {
     "finished": "str",
 }
 
+#: What a decay is, but for its rate.
+DECAY_COLUMNS = ("method", "profile", "normalize", "layers", "coupled", "exclude")
+
 SORT_COLUMNS = [
     "data",
     "model",
     "optimizer",
-    "method",
-    "profile",
-    "normalize",
-    "layers",
-    "coupled",
-    "exclude",
+    *DECAY_COLUMNS,
     "pretrained",
     "lr",
     "rate",

@@ -190,16 +190,6 @@ class Store:
             kept = self._collected().hashes - names
             self._write(only(self._collected().results, kept))
 
-    def keep_settings(self, candidates: Iterable[Settings]) -> int:
-        """Add settings to stored runs that lack them; returns how many still do.
-
-        The hash of the settings is the run's name, so any candidates may be given.
-        """
-        with self._alone():
-            self._write(self._collected().results, candidates)
-        kept = read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS)
-        return len(self._collected().hashes - set(kept["hash"]))
-
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """A lock: one process at a time changes the collected files."""

@@ -7,9 +7,10 @@ import pytest
 from data_sets import load, write_folders, write_parquet
 from small import model_config
 
+from lpwd.config.errors import ConfigError
 from lpwd.config.paths import ROOT
 from lpwd.inputs import cache, locate
-from lpwd.inputs.check import missing
+from lpwd.inputs.check import check_present
 
 READ = locate.read
 
@@ -17,6 +18,14 @@ READ = locate.read
 def config(root: Path, data: str = "cifar10", **model: Any) -> dict[str, Any]:
     name = model.pop("name", "convnext_micro")
     return {"data": {"name": data, "root": str(root)}, "model": model_config(name, **model)}
+
+
+def missing(*configs: dict[str, Any]) -> list[str]:
+    try:
+        check_present(configs)
+    except ConfigError as error:
+        return str(error).split("; and ")
+    return []
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +57,7 @@ def test_what_is_cached_needs_no_files(small: None, offline: Path, tmp_path: Pat
 def test_data_and_weights_are_named_in_a_line_each(
     small: None, offline: Path, tmp_path: Path
 ) -> None:
-    data, weights = missing(config(tmp_path, name="convnext_tiny"))
+    data, weights = missing(*[config(tmp_path, name="convnext_tiny")] * 880)
     assert data.startswith(f"CIFAR-10 is not under data.root={tmp_path} and cannot be downloaded")
     assert "the weights of convnext_tiny.fb_in22k are not cached" in weights
     (tmp_path / "none.pth").symlink_to("/nowhere")
