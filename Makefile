@@ -7,7 +7,7 @@ RUNS ?= 10
 export NO_ALBUMENTATIONS_UPDATE = 1
 REPRODUCE = $(BIN)/python -m lpwd.reproduce
 
-TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report controls draw all
+TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report controls rivals draw all
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench test-launchers test-faults lint format plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
@@ -39,6 +39,8 @@ table1 table2 table3: setup ## Train what is missing, then write the table to re
 figure1 figure2 figure3 figure4 figure5: setup ## Train what is missing, then draw the figure
 	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
 controls: setup ## The controls that the paper lacks: what each part of LPWD contributes
+	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
+rivals: setup ## Other decays than the paper's, over all rates: cautious, geometric, equal in the mean
 	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
 claims: setup ## Hold the paper's claims against what is stored
 	@$(REPRODUCE) $@ --scale '$(SCALE)'

@@ -25,7 +25,7 @@ from lpwd.store.store import Store
 from lpwd.sweep import cost, plan, recheck, workers
 
 DRAWINGS = (*plan.PAPER, "claims", "report")
-OTHERS = ("controls", "all", "draw", "demo", "plan", "recheck", "forget", "clean-results")
+OTHERS = ("controls", "rivals", "all", "draw", "demo", "plan", "recheck", "forget", "clean-results")
 COMMANDS = (*DRAWINGS, *OTHERS)
 
 
@@ -57,7 +57,7 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
         return 0
     if target == "clean-results":
         return clean(scale)
-    every = (*DRAWINGS, "controls", *pages_of(scale))
+    every = (*DRAWINGS, "controls", "rivals", *pages_of(scale))
     sets = {"all": (*DRAWINGS, *pages_of(scale)), "draw": every, "demo": ("table1", "figure1")}
     targets = sets.get(target, (target,))
     check_writable(results_dir(scale))

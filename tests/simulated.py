@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import Any
 
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.rates import rate_grid
-from lpwd.store import frames, summary
+from lpwd.store import frames, identity, summary
 from lpwd.store.frames import Results
 
 Run = dict[str, Any]
@@ -49,6 +49,28 @@ def make(
 def main(scale: DictConfig, **kwargs: Any) -> MainGrid:
     """`make`, as what tables, figures and claims take."""
     return MainGrid(make(scale, **kwargs), scale)
+
+
+def stored(
+    jobs: Iterable[identity.Settings],
+    scale: DictConfig,
+    level: Callable[[Run], float],
+    seeds: int = 0,
+) -> Results:
+    """Every job as a stored run, with `seeds` fresh seeds; its test top-1 by `level` of its row."""
+    made = []
+    for settings in jobs:
+        for seed in range(seeds + 1):
+            row = {**frames.row_of_settings(settings), "seed": seed}
+            row |= {"lr_factor": 1.0, "rate_factor": 1.0}
+            row["hash"] = identity.run_id({**settings, "seed": seed})
+            run_row, epochs, _ = simulate(row, scale, level(row), diverges=False)
+            made.append((run_row, [{**epoch, "hash": row["hash"]} for epoch in epochs]))
+    return Results(
+        frame([m[0] for m in made], frames.RUN_COLUMNS),
+        frame([row for m in made for row in m[1]], frames.EPOCH_COLUMNS),
+        frame([], frames.ZERO_SHOT_COLUMNS),
+    )
 
 
 def frame(rows: list[Run], columns: dict[str, str]) -> pd.DataFrame:
@@ -105,6 +127,7 @@ def simulate(
         "layers": "block",
         "coupled": True,
         "exclude": "",
+        "towards": "",
         "pretrained": "true",
         "setting": "test",
         "batch_size": 1,

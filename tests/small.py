@@ -15,8 +15,15 @@ import lpwd
 
 torch.set_num_threads(1)
 
-METHODS = ("baseline", "l2", "wd", "rwd", "pwd", "lpwd", "cwd")
-DECAYS = ("wd", "rwd", "pwd", "lpwd", "cwd")  # those that multiply the weights themselves
+METHODS = ("baseline", "l2", "wd", "rwd", "pwd", "lpwd", "cwd", "cwd_mirrored")
+DECAYS = (
+    "wd",
+    "rwd",
+    "pwd",
+    "lpwd",
+    "cwd",
+    "cwd_mirrored",
+)  # those that multiply the weights themselves
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": SGD,

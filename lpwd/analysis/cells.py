@@ -14,7 +14,7 @@ from lpwd.analysis import paper, protocols
 from lpwd.analysis.intervals import columns_of
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import HELD_OUT, PAPERS
+from lpwd.analysis.protocols import HELD_OUT, PAPERS, Candidates
 from lpwd.config.rates import canonical_number, number
 
 TABLE1_METHODS = ("baseline", "l2", "wd", "lpwd")
@@ -40,24 +40,32 @@ def _cells(
 
 
 def cell(main: MainGrid, table: str, method: str, column: Column) -> dict[str, Any]:
-    """All that is known of one method in one column; accuracies in percent.
+    """All that is known of one method in one column, and the paper's own numbers as paper_*."""
+    paper_mean, paper_std = paper.reported_cell(table, method, column)
+    return {
+        "method": method,
+        **column._asdict(),
+        **found(main.cell(column, method), main.cell(column, "wd")),
+        "paper_mean": paper_mean,
+        "paper_std": paper_std,
+    }
+
+
+def found(candidates: Candidates, wd: Candidates) -> dict[str, Any]:
+    """What is known of runs among which rates are chosen; accuracies in percent.
 
     mean, std: the paper's protocol, of the run `hash` at lr and rate · heldout: the held-out
     protocol, of the runs `heldout_hash` · seeds_*: fresh seeds at the rates the paper's protocol
     chose, by its statistic (n without diverged ones) · heldout_seeds_*: the same by and at the
     rates of the held-out protocol · over_wd_*, heldout_over_wd_*: these less WD's in the same
     column, paired by seed (a diverged one counts as 0 %) · runs, diverged, expected: seed-0 runs
-    stored, of which diverged, and how many the grid has · paper_*: the paper's own numbers.
+    stored, of which diverged, and how many the grid has.
     """
-    candidates = main.cell(column, method)
     best = candidates.runs.merge(candidates.choice(PAPERS)[["hash"]], on="hash")
     chosen: Any = best.iloc[0] if len(best) else dict.fromkeys(best, math.nan) | {"hash": ""}
     held_out = candidates.choice(HELD_OUT)
     seeds, held_out_seeds = candidates.fresh(PAPERS), candidates.fresh(HELD_OUT)
-    paper_mean, paper_std = paper.reported_cell(table, method, column)
     return {
-        "method": method,
-        **column._asdict(),
         "mean": chosen["best_mean"],
         "std": chosen["best_std"],
         "lr": chosen["lr"],
@@ -73,17 +81,15 @@ def cell(main: MainGrid, table: str, method: str, column: Column) -> dict[str, A
         **columns_of("seeds", seeds),
         "seeds_diverged": int(seeds.isna().sum()),
         **columns_of("heldout_seeds", held_out_seeds),
-        **columns_of("over_wd", _over_wd(main, method, column, PAPERS)),
-        **columns_of("heldout_over_wd", _over_wd(main, method, column, HELD_OUT)),
-        "paper_mean": paper_mean,
-        "paper_std": paper_std,
+        **columns_of("over_wd", _over_wd(candidates, wd, PAPERS)),
+        **columns_of("heldout_over_wd", _over_wd(candidates, wd, HELD_OUT)),
     }
 
 
-def _over_wd(main: MainGrid, method: str, column: Column, protocol: str) -> pd.Series:
+def _over_wd(candidates: Candidates, wd: Candidates, protocol: str) -> pd.Series:
     """Fresh seeds less WD's in the same column; empty for WD itself."""
-    mine, wd = (main.cell(column, m).fresh(protocol) for m in (method, "wd"))
-    return protocols.difference(mine.iloc[:0] if method == "wd" else mine, wd)
+    mine = candidates.fresh(protocol)
+    return protocols.difference(mine.iloc[:0] if candidates is wd else mine, wd.fresh(protocol))
 
 
 #: The rows of Table 2; those of L2 where it has a λ_base of its own.

@@ -20,51 +20,15 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import columns_of, slopes
+from lpwd.analysis.kinds import Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, Candidates, difference
-from lpwd.config.rates import canonical_number, number, rate_grid, strong_penalty
-from lpwd.decay.rates import METHODS
-from lpwd.store.identity import default_setting
+from lpwd.config.rates import canonical_number, number, strong_penalty
 
 
 def lr_factors(scale: DictConfig) -> tuple[float, float]:
     """The multiples of the base η that the controls are trained at: the grid's largest, and 1."""
     return max(scale.grid.lr_factors), 1
-
-
-class Kind(NamedTuple):
-    """One kind of runs: a decay, and where the weights came from."""
-
-    method: str
-    profile: str = ""  # the method's own
-    normalize: str = "none"
-    layers: str = "block"
-    exclude: str = ""
-    scratch: bool = False
-
-    @property
-    def name(self) -> str:
-        changes = {
-            f" × {self.profile}": self.profile,
-            ", mean over weights λ": self.normalize == "params",
-            f", a layer is a {self.layers}": self.layers != "block",
-            ", no norms and biases": self.exclude,
-            ", from scratch": self.scratch,
-        }
-        said = "".join(text for text, applies in changes.items() if applies)
-        return paper.METHOD_NAMES[self.method] + said
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The columns of runs.csv that select its runs, but for column, rates and setting."""
-        return {
-            "method": self.method,
-            "profile": self.profile or METHODS[self.method].profile,
-            "normalize": self.normalize,
-            "layers": self.layers,
-            "exclude": self.exclude,
-            "coupled": True,
-        }
 
 
 class Part(NamedTuple):
@@ -115,20 +79,11 @@ PARTS = [
 
 
 def candidates(main: MainGrid, kind: Kind) -> Candidates:
-    """The runs of a kind in Table 3's column, at the controls' rates, all seeds."""
-    scale, column = main.scale, paper.ablation_column(main.scale)
-    lrs = [float(canonical_number(scale.base.adam.lr * factor)) for factor in lr_factors(scale)]
-    rates = rate_grid(scale, column.optimizer).rates
-    wanted = {
-        **column._asdict(),
-        **kind.columns,
-        "setting": default_setting(scale.name, *column, scratch=kind.scratch),
-    }
-    runs = main.every.runs
-    kept = runs["lr"].isin(lrs) & runs["rate"].isin(rates)
-    for name, value in wanted.items():
-        kept &= runs[name] == value
-    return Candidates(runs[kept], main.folds, expected=len(lrs) * len(rates))
+    """The runs of a kind at the controls' η."""
+    base = main.scale.base.adam.lr
+    return kind.candidates(
+        main, [float(canonical_number(base * f)) for f in lr_factors(main.scale)]
+    )
 
 
 @cache

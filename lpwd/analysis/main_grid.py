@@ -72,8 +72,8 @@ class MainGrid:
 def as_printed(results: Results, scale: str) -> Results:
     """The runs of a scale's main grid.
 
-    Controls (profile, normalize, layers, exclude, coupled, from scratch), rates beside the grid,
-    and runs with other epochs, images or weights than configs/ now says are left out.
+    Left out: controls and rivals (profile, normalize, layers, exclude, towards, coupled, from
+    scratch), rates beside the grid, other epochs, images or weights than configs/ now says.
     """
     runs, cells = results.runs, _grid_cells(scale)
     columns = zip(runs["data"], runs["model"], runs["optimizer"], strict=True)
@@ -85,6 +85,7 @@ def as_printed(results: Results, scale: str) -> Results:
         & (runs["layers"] == "block")
         & runs["coupled"]
         & (runs["exclude"] == "")
+        & (runs["towards"] == "")
         & (runs["setting"].to_numpy() == np.asarray(settings, dtype=object))
         & np.asarray([cell in cells for cell in at], dtype=bool)
     )

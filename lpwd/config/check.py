@@ -46,6 +46,7 @@ def checked(config: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         raise ConfigError(_one_line(error, config)) from None
     _check_optimizer(found)
+    _check_towards(found)
     return found.model_dump(exclude_unset=True)
 
 
@@ -169,3 +170,11 @@ def _check_optimizer(config: Config) -> None:
     ):
         if not math.isfinite(factor * of):
             raise ConfigError(f"{key}={factor} times the scale's base {of} is too large a number")
+
+
+def _check_towards(config: Config) -> None:
+    if config.decay.towards == "pretrained" and config.model.pretrained is False:
+        raise ConfigError(
+            "decay.towards=pretrained: this model starts from scratch (model.pretrained=false);"
+            " give it weights, or leave decay.towards out"
+        )

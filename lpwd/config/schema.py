@@ -19,6 +19,9 @@ from lpwd.decay.rates import EXCLUDE, LAYERS, METHODS, NORMALIZE, PROFILES
 #: Other whole numbers end where runs.csv's and torch's do.
 LARGEST = 2**31 - 1
 
+#: What weights may decay towards, but for zero.
+TOWARDS = ("pretrained",)
+
 
 def _digits(value: Any) -> Any:
     """A name made of digits reaches us as a number."""
@@ -91,6 +94,7 @@ class Decay(Section):
     normalize: Annotated[str, one_of(NORMALIZE)]
     layers: Annotated[str, one_of(LAYERS)]
     coupled: bool
+    towards: Annotated[str, one_of(TOWARDS)] | None
     exclude: list[Annotated[str, one_of(EXCLUDE)]]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lpwd.decay.groups import DecayedGroup, Tensors
 
@@ -15,9 +16,13 @@ class Cautious:
 
     The update is read from what it made of the weights: any optimizer will do. It costs a copy of
     the decayed weights for the length of a step.
+
+    `mirrored`: each tensor's mask is used from its last weight to its first. As many weights decay,
+    but not those whose own update allows it: a control that tells whether the sign matters.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mirrored: bool = False) -> None:
+        self.mirrored = mirrored
         self._kept: list[tuple[DecayedGroup, Sequence[Any], Tensors]] = []
 
     def begin(self) -> None:
@@ -36,7 +41,12 @@ class Cautious:
             moved = torch._foreach_sub(before, group.params)
             # By signs: a product of small numbers would be rounded to 0.
             for penalty, towards in zip(penalties, moved, strict=True):
-                penalty.masked_fill_(penalty.sign() * towards.sign() < 0, 0.0)
+                away = penalty.sign() * towards.sign() < 0
+                penalty.masked_fill_(_mirrored(away) if self.mirrored else away, 0.0)
             masked.append((group, penalties))
         self._kept = []
         return masked
+
+
+def _mirrored(mask: Tensor) -> Tensor:
+    return mask.flatten().flip(0).view_as(mask)

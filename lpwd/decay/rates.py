@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 
 class Method(NamedTuple):
-    """When the weights decay, how λ_i runs over the layers if nobody says otherwise, and whether
-    only those weights do that the update does not move away from zero."""
+    """When the weights decay, how λ_i runs over the layers if nobody says otherwise, and which.
+
+    mask: cautious, those that the update does not move away from zero; mirrored, as many others.
+    """
 
     moment: str | None
     profile: str = "uniform"
-    cautious: bool = False
+    mask: str | None = None
 
 
 METHODS = {
@@ -26,7 +28,9 @@ METHODS = {
     "rwd": Method("after the update"),  # Eq. 7
     "pwd": Method("before the forward pass"),  # Algorithm 2
     "lpwd": Method("before the forward pass", "linear"),  # Algorithm 3
-    "cwd": Method("before the update", cautious=True),  # not the paper's: arXiv 2510.12402
+    # Not the paper's: arXiv 2510.12402, and a control of it.
+    "cwd": Method("before the update", mask="cautious"),
+    "cwd_mirrored": Method("before the update", mask="mirrored"),
 }
 
 #: λ_i/λ of layer i of n.

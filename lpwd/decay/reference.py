@@ -104,6 +104,13 @@ def step(
             name: theta_hat[name] - eta * decayed[name] * (u[name] * decayed[name] >= 0)
             for name in theta
         }
+    if method == "cwd_mirrored":  # a control: the same with each tensor's mask in reverse order
+        decayed = penalty(theta)
+        masks = {name: u[name] * decayed[name] >= 0 for name in theta}
+        return {
+            name: theta_hat[name] - eta * decayed[name] * mask.flatten().flip(0).view_as(mask)
+            for name, mask in masks.items()
+        }
     if method == "rwd":  # Eq. 7: decays by the weights of after it
         decayed = penalty(theta_hat)
         return {name: theta_hat[name] - eta * decayed[name] for name in theta}

@@ -53,8 +53,8 @@ class WeightDecay:
     many forward passes accumulate into it; none in ``eval()`` or under ``no_grad``.
 
     Arguments:
-        method: baseline | l2 | wd | rwd | pwd | lpwd; or cwd, WD where the update does not move a
-            weight away from zero (cautious weight decay, arXiv 2510.12402).
+        method: baseline | l2 | wd | rwd | pwd | lpwd; or cwd (arXiv 2510.12402), WD where the
+            update does not move a weight away from zero; or cwd_mirrored, of as many others.
         rate: λ ≥ 0. The decay term is ηλ_iθ with the group's current η (Sec. 4.4).
         profile: λ_i/λ over the layers i = 1…n: uniform (1), linear (2i/n), reversed
             (2(n+1−i)/n), geometric (0.75^(n−i)) or a function of (i, n). Default: linear for lpwd,
@@ -99,7 +99,7 @@ class WeightDecay:
     ) -> None:
         optimizer = attached.stepping(optimizer, model)
         check_choice("method", method, METHODS)
-        self.moment, default_profile, is_cautious = METHODS[method]
+        self.moment, default_profile, mask = METHODS[method]
         self.method = method
         self.profile = default_profile if profile is None else profile
         if not callable(self.profile):
@@ -126,7 +126,7 @@ class WeightDecay:
         self._had: set[Tensor] = set()
         self._own_pass = OwnPass()
         self._can_decay_itself = method == "wd" and coupled and type(optimizer) in OWN_WD
-        self._cautious = Cautious() if is_cautious else None
+        self._cautious = Cautious(mirrored=mask == "mirrored") if mask else None
         self.towards = targets(unwrap(model), towards or {})
         self._parameters = Parameters(
             optimizer,

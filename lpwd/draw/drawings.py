@@ -10,7 +10,7 @@ def files(target: str, main: MainGrid) -> dict[str, bytes]:
 
     The same bytes whenever nothing changed (same package versions).
     """
-    if target.startswith("table"):
+    if target.startswith("table") or target == "rivals":
         from lpwd.draw import tables
 
         return tables.files(target, main)

@@ -1,4 +1,4 @@
-"""Tables 1, 2 and 3 in the paper's layout, with the paper's numbers beside ours.
+"""Tables 1, 2 and 3 in the paper's layout, with the paper's numbers beside ours; and the rivals.
 
     tables.files("table1", main)         {file name: content} of table1.csv, .md and .tex
     print(tables.show("table1", main))   the same for a terminal
@@ -22,6 +22,7 @@ from lpwd.analysis.cells import PARAMETERS, TABLE1_METHODS, TABLE3_METHODS, tabl
 from lpwd.analysis.intervals import LEAST_SEEDS
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
+from lpwd.analysis.rivals import rivals
 from lpwd.config.rates import number
 from lpwd.draw import words
 from lpwd.draw.formats import Cell, Layout, Row, cells, csv, latex, markdown, plain
@@ -57,7 +58,8 @@ LEGEND = {
 
 def layout(target: str, main: MainGrid) -> Layout:
     """A table as typed cells; `main` holds the stored runs."""
-    return {"table1": layout1, "table2": layout2, "table3": layout3}[target](main)
+    of = {"table1": layout1, "table2": layout2, "table3": layout3, "rivals": layout_rivals}
+    return of[target](main)
 
 
 def layout1(main: MainGrid) -> Layout:
@@ -98,6 +100,24 @@ def layout3(main: MainGrid) -> Layout:
         [["Method", *names, "Top-1 (%)", *lines]],
         rows,
         _notes(frame, main.scale, "table3"),
+    )
+
+
+def layout_rivals(main: MainGrid) -> Layout:
+    """A row a rival, with the columns of Table 3 but the paper's, which has none of them."""
+    frame = rivals(main)
+    lines = [line for line in _lines(frame) if line != "the paper"]
+    rows = []
+    for c in _rows(frame):
+        further = cells(*(LINES[line](c) for line in lines))
+        rows.append(Row(c.name, [_own(c, frame), *further]))
+    where = ", ".join(paper.column_names(paper.ablation_column(main.scale)))
+    return Layout(
+        "Rivals",
+        f"Methods that the paper does not compare with: {where}",
+        [["Method", "Top-1 (%)", *lines]],
+        rows,
+        [note for note in _notes(frame, main.scale, "rivals") if not note.startswith("the paper:")],
     )
 
 
@@ -182,7 +202,7 @@ def _listed(values: pd.Series) -> str:
 
 def files(target: str, main: MainGrid) -> dict[str, bytes]:
     """<target>.csv, .md and .tex."""
-    frames = {"table1": table1, "table3": table3}
+    frames = {"table1": table1, "table3": table3, "rivals": rivals}
     frame = frames[target](main) if target in frames else table2(main.scale)
     found = layout(target, main)
     return {

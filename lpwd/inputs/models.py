@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
 from lpwd.config.errors import ConfigError, first_line, is_out_of_memory
 from lpwd.inputs.weights import check_arch, check_intact, weights_file
@@ -80,10 +81,7 @@ def load_weights(net: nn.Module, file: Path) -> None:
             raise
         fault = first_line(error)
         raise ConfigError(f"{file} does not hold weights of this model ({fault})") from None
-    heads = net.pretrained_cfg["classifier"]  # pyright: ignore
-    heads = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
-    own = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith(heads)}
-    state = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
+    own, state = without_head(net, net.state_dict()), without_head(net, state)
     for names, fault in (
         (own.keys() - state.keys(), "lacks"),
         (state.keys() - own.keys(), "has a surplus"),
@@ -94,3 +92,10 @@ def load_weights(net: nn.Module, file: Path) -> None:
             rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise ConfigError(f"{file} {fault} {first}{rest}: it is of another model")
     net.load_state_dict(state, strict=False)
+
+
+def without_head(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a timm model's state that are not its classifier's."""
+    heads = net.pretrained_cfg["classifier"]  # pyright: ignore
+    heads = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+    return {name: tensor for name, tensor in state.items() if not name.startswith(heads)}

@@ -44,6 +44,7 @@ RUN_COLUMNS: dict[str, str] = {
     "layers": "str",
     "coupled": "bool",
     "exclude": "str",
+    "towards": "str",
     "lr": "float64",
     "rate": "float64",
     "seed": "int64",
@@ -75,8 +76,11 @@ RUN_COLUMNS: dict[str, str] = {
     "finished": "str",
 }
 
+#: Columns that files of before them lack, with the value that their runs had.
+YOUNGER_COLUMNS = {"towards": ""}
+
 #: What a decay is, but for its rate.
-DECAY_COLUMNS = ("method", "profile", "normalize", "layers", "coupled", "exclude")
+DECAY_COLUMNS = ("method", "profile", "normalize", "layers", "coupled", "exclude", "towards")
 
 SORT_COLUMNS = [
     "data",
@@ -135,6 +139,7 @@ def row_of_settings(settings: Settings) -> dict[str, Any]:
         "layers": decay.get("layers", "block"),
         "coupled": decay.get("coupled", True),
         "exclude": ",".join(decay.get("exclude", ())),
+        "towards": decay.get("towards") or "",
         "lr": settings["optimizer"]["lr"],
         "rate": decay.get("rate"),
         "seed": settings["seed"],
@@ -185,18 +190,20 @@ def read_rows(path: Path) -> pd.DataFrame:
             raise
         set_aside(path, f"cannot be read ({first_line(error)})")
         return of_records([]).runs
-    if list(text.columns) != [*RUN_COLUMNS, "check"]:
+    lacking = [name for name in YOUNGER_COLUMNS if name not in text]
+    if list(text.columns) != [*(name for name in RUN_COLUMNS if name not in lacking), "check"]:
         set_aside(path, "has other columns than this version writes")
         return of_records([]).runs
     check = text.pop("check")
     whole = check == _digests(text)
     for name in text.loc[~whole, "hash"]:
         print(f"{path}: the row of run {name} was edited and does not count", file=sys.stderr)
-    text = text[whole].reset_index(drop=True)
+    younger: Any = {name: YOUNGER_COLUMNS[name] for name in lacking}
+    text = text[whole].assign(**younger).reset_index(drop=True)
     text["coupled"] = text["coupled"] == "True"
     numbers = [name for name, kind in RUN_COLUMNS.items() if kind in ("float64", "int64")]
     text[numbers] = text[numbers].replace("", "nan").astype("float64")
-    return text.astype(RUN_COLUMNS)
+    return text[list(RUN_COLUMNS)].astype(RUN_COLUMNS)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

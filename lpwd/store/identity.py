@@ -18,7 +18,7 @@ from lpwd.inputs.weights import weights_id
 PROTOCOL = 1
 
 #: Keys that are younger than stored runs, with the value that those had: left out at it.
-YOUNGER = {"optimizer.schedule": "constant", "data.side": 32}
+YOUNGER = {"optimizer.schedule": "constant", "data.side": 32, "decay.towards": None}
 
 Settings = dict[str, Any]
 
@@ -76,6 +76,7 @@ def _decay(decay: Mapping[str, Any], rate: float) -> dict[str, Any]:
         "normalize": decay["normalize"],
         "layers": decay["layers"],
         "coupled": decay["coupled"] or method == "l2",  # l2 has no η to leave out
+        "towards": decay["towards"],
         "exclude": sorted(set(decay["exclude"])),
     }
 

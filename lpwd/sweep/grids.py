@@ -7,6 +7,7 @@ An experiment (configs/experiment/) is a list of grids in `hydra.sweeper.grids`,
              of `model` and `method` (default: the run's own), per dataset and optimizer
     seeds:   none (default) | chosen: with `hydra.sweeper.seeds=n`, n fresh seeds at the rates that
              the paper's and the held-out protocol chose | all: n fresh seeds of every run
+    when:    a condition (default: true), as in ${model.pretrained}; where it fails, no runs
 
 What the command line says replaces an axis.
 """
@@ -45,6 +46,7 @@ class Grid:
     seeds: str = "none"
     model: str | None = None
     method: str | None = None
+    when: Any = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.axes, Mapping):
@@ -131,11 +133,12 @@ def grids_of(node: Any) -> list[Grid]:
     """`hydra.sweeper.grids` as Grids; without any, one grid whose axes are the command line's."""
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     try:
-        return [Grid(**grid) for grid in cast(list[dict[str, Any]], plain or [{}])]
+        found = [Grid(**grid) for grid in cast(list[dict[str, Any]], plain or [{}])]
     except (TypeError, ValueError) as error:
         fault = str(error).replace("Grid.__init__()", "a grid")
         must = "must be a list of grids, as in configs/experiment"
         raise ConfigError(f"hydra.sweeper.grids={plain} {must}: {fault}") from None
+    return [grid for grid in found if grid.when]
 
 
 def unique(jobs: Iterator[Job]) -> list[Job]:

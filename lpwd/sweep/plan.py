@@ -22,7 +22,7 @@ PAPER = {
     "table3": True,
     **{f"figure{n}": True for n in range(1, 6)},
 }
-EXPERIMENTS = {**PAPER, "controls": True}
+EXPERIMENTS = {**PAPER, "controls": True, "rivals": True}
 
 
 @dataclass
@@ -65,7 +65,7 @@ def expander_of(scale: str) -> grids.Expander:
 def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     """A row a target: runs needed, of those shared with the rows above, stored, running, left.
 
-    `all` are the paper's; the controls come after it.
+    `all` are the paper's; the controls and rivals come after it.
     """
     store = Store(scale)
     results, stored = store.collect(), store.stored()

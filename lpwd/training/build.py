@@ -14,6 +14,7 @@ import lpwd
 from lpwd.config.errors import ConfigError
 from lpwd.config.machine import choose_device, set_precision
 from lpwd.config.rates import rates_of
+from lpwd.decay.layers import unwrap
 from lpwd.inputs import data, models
 from lpwd.inputs.albumentations_loader import AlbumentationsLoader
 from lpwd.inputs.augment import build_augment
@@ -96,7 +97,8 @@ def prepare(cfg: DictConfig) -> Training:
     forward = cast(nn.Module, torch.compile(model)) if cfg.machine.compile else model
     optimizer = make_optimizer(cfg, model)
     decay = make_decay(cfg, optimizer, forward)
-    measured = decay.moment not in (None, "in the gradient")
+    # R_op is of penalties towards zero.
+    measured = decay.moment not in (None, "in the gradient") and not decay.towards
     batches = {"batch_size": cfg.scale.eval_batch_size, **_as_input(cfg, device)}
     return Training(
         cfg=cfg,
@@ -166,8 +168,13 @@ def make_schedule(
 def make_decay(
     cfg: DictConfig, optimizer: torch.optim.Optimizer, model: nn.Module
 ) -> lpwd.WeightDecay:
-    """The run's decay on `model`; raises ConfigError for rates that turn weights around."""
+    """The run's decay on `model`, which holds its initial weights.
+
+    Raises ConfigError for rates that turn weights around.
+    """
     decay = cfg.decay
+    net = unwrap(model)
+    towards = models.without_head(net, net.state_dict()) if decay.towards == "pretrained" else None
     try:
         return lpwd.WeightDecay(
             optimizer,
@@ -179,6 +186,7 @@ def make_decay(
             layers=decay.layers,
             coupled=decay.coupled,
             exclude=decay.exclude,
+            towards=towards,
         )
     except ValueError as error:
         raise ConfigError(f"decay.rate, optimizer.lr: {error}") from None

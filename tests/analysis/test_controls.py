@@ -27,19 +27,7 @@ def jobs() -> list[dict[str, Any]]:
 
 
 def stored(jobs: list[dict[str, Any]], level: Any, seeds: int = 0) -> Results:
-    """Every job as a stored run (of some seeds), its test top-1 by `level` of its row."""
-    made = []
-    for settings in jobs:
-        for seed in range(seeds + 1):
-            row = {**frames.row_of_settings(settings), "seed": seed}
-            row |= {"lr_factor": 1.0, "rate_factor": 1.0}
-            row["hash"] = identity.run_id({**settings, "seed": seed})
-            run_row, epochs, _ = simulated.simulate(row, SCALE, level(row), diverges=False)
-            made.append((run_row, [{**epoch, "hash": row["hash"]} for epoch in epochs]))
-    table = pd.DataFrame([m[0] for m in made], columns=list(frames.RUN_COLUMNS))
-    epochs = simulated.frame([row for m in made for row in m[1]], frames.EPOCH_COLUMNS)
-    empty = simulated.frame([], frames.ZERO_SHOT_COLUMNS)
-    return Results(table.astype(frames.RUN_COLUMNS), epochs, empty)
+    return simulated.stored(jobs, SCALE, level, seeds)
 
 
 def level(row: dict[str, Any]) -> float:

@@ -62,6 +62,7 @@ dicts = st.dictionaries(st.text(string.ascii_lowercase, min_size=1, max_size=5),
 NAMES = {
     *("scale.name", "data.name", "model.name", "optimizer.name", "optimizer.schedule"),
     *("decay.method", "decay.profile", "decay.normalize", "decay.layers", "decay.exclude"),
+    "decay.towards",
     *("scale.precision", "scale.loader", "wandb.mode", "machine.device"),
     *("model.arch", "model.weights"),
 }

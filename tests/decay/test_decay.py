@@ -19,7 +19,7 @@ from lpwd.decay.rates import METHODS as MOMENTS
 def test_three_choices_make_the_methods() -> None:
     assert tuple(MOMENTS) == METHODS
     assert MOMENTS["pwd"] == MOMENTS["lpwd"]._replace(profile="uniform")
-    assert MOMENTS["wd"] == MOMENTS["cwd"]._replace(cautious=False)
+    assert MOMENTS["wd"] == MOMENTS["cwd"]._replace(mask=None)
 
 
 def test_rates_are_named_and_layered() -> None:

@@ -54,10 +54,25 @@ def attached(method: str, optimizer: str = "sgd", rate: float = 0.5, **kwargs: A
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("profile", ["uniform", "linear", "geometric"])
-def test_cwd_follows_the_reference(optimizer: str, profile: str) -> None:
-    model, opt, decay = attached("cwd", optimizer, profile=profile)
+@pytest.mark.parametrize("method", ["cwd", "cwd_mirrored"])
+def test_cwd_follows_the_reference(method: str, optimizer: str, profile: str) -> None:
+    model, opt, decay = attached(method, optimizer, profile=profile)
     rates = decay.rates
-    assert_close(train(model, opt), reference_trajectory("cwd", optimizer, rates))
+    assert_close(train(model, opt), reference_trajectory(method, optimizer, rates))
+
+
+def test_mirrored_decays_as_many_weights_as_cwd_but_others() -> None:
+    start = weights(mlp())
+
+    def decayed(method: str) -> dict[str, Tensor]:
+        after = {m: train(*attached(m, rate=0.1)[:2], [0])[0] for m in ("baseline", method)}
+        return {name: after["baseline"][name] != after[method][name] for name in start}
+
+    cwd, mirrored = decayed("cwd"), decayed("cwd_mirrored")
+    assert {k: int(v.sum()) for k, v in cwd.items()} == {
+        k: int(v.sum()) for k, v in mirrored.items()
+    }
+    assert any(not torch.equal(cwd[name], mirrored[name]) for name in start)
 
 
 @few

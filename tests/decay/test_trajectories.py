@@ -62,6 +62,7 @@ BY_HEAD = {
     "lpwd": (0.819, 0.682768359),
     # as wd: every update leads towards zero
     "cwd": (0.85, 0.73525),
+    "cwd_mirrored": (0.85, 0.73525),
 }
 
 
@@ -157,7 +158,7 @@ def by_hand(
         elif method == "wd":  # θ − ηU − ηλ_iθ
             u = update(gradient(theta, x, y))
             theta = [theta[k] - eta * u[k] - s[k] * theta[k] for k in three]
-        elif method == "cwd":  # as wd, where Uθ ≥ 0
+        elif method in ("cwd", "cwd_mirrored"):  # as wd, where Uθ ≥ 0; one weight is its own mirror
             u = update(gradient(theta, x, y))
             kept = [D(u[k] * theta[k] >= 0) for k in three]
             theta = [theta[k] - eta * u[k] - s[k] * kept[k] * theta[k] for k in three]
@@ -285,8 +286,10 @@ def plain_torch(method: str, optimizer: str, eta: float, lam: float, steps: int)
             p_hat = p - eta * u(name, g, t)
             if method == "wd":
                 p_hat = p_hat - size[name] * p
-            if method == "cwd":
-                p_hat = p_hat - size[name] * p * ((p - p_hat) * p >= 0)
+            if method.startswith("cwd"):
+                inward = (p - p_hat) * p >= 0
+                kept = inward.flatten().flip(0).view_as(p) if method == "cwd_mirrored" else inward
+                p_hat = p_hat - size[name] * p * kept
             if method == "rwd":
                 p_hat = p_hat - size[name] * p_hat
             p.copy_(p_hat)

@@ -55,7 +55,7 @@ def decayed(start: Weights, decay: lpwd.WeightDecay, lrs: Iterable[float]) -> We
 
 def assert_decayed(method: str, model: nn.Module, expected: Weights) -> None:
     """Bit for bit; cwd subtracts what the others multiply, so to rounding."""
-    atol = 0 if method != "cwd" else 1e-6
+    atol = 1e-6 if method.startswith("cwd") else 0
     torch.testing.assert_close(weights(model), expected, rtol=0, atol=atol)
 
 

@@ -42,6 +42,7 @@ def identity(*overrides: str) -> str:
         (["machine.threads=2", "wandb.mode=offline"], ["machine.compile=true"]),
         (["+experiment=table1"], []),
         (["optimizer.schedule=constant"], []),  # stored runs are older than the key
+        (["decay.towards=null"], []),
         (["scale.grid.lr_factors=[1]"], ["scale.base.sgdm.lr=3"]),
     ],
 )
@@ -61,6 +62,7 @@ def test_one_run_under_two_spellings(one: list[str], other: list[str]) -> None:
         "decay.coupled=false",
         "optimizer=sgdm",
         "optimizer.schedule=cosine",
+        "decay.towards=pretrained",
         "model=swin_micro",
         "scale.epochs=3",
         "model.pretrained=false",
@@ -233,6 +235,17 @@ def test_an_edited_row_does_not_count(store: Store, capsys: pytest.CaptureFixtur
     table.write_text(table.read_text().replace(",done,", ",diverged,"))
     assert store.stored() == set()
     assert "was edited" in capsys.readouterr().err
+
+
+def test_a_file_from_before_a_column_reads_as_if_it_had_its_old_value(store: Store) -> None:
+    store.save(record(0))
+    store.collect()
+    table = store.root / "runs.csv"
+    now = frames.read_rows(table)
+    old = now.drop(columns=list(frames.YOUNGER_COLUMNS))
+    frames.write_rows(table, old)
+    assert "towards" not in table.read_text().partition("\n")[0]
+    pd.testing.assert_frame_equal(frames.read_rows(table), now)
 
 
 def test_rows_without_epochs_do_not_count(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

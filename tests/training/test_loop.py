@@ -59,6 +59,7 @@ class StopAfter:
         ["decay=lpwd", "optimizer=adam", "model=swin_micro"],  # with drop path
         ["decay=pwd", "optimizer=sgdm"],
         ["decay=lpwd", "optimizer.schedule=cosine"],
+        ["decay=lpwd", "decay.towards=pretrained"],
         ["decay=l2", "optimizer=adam", "scale.loader=albumentations", "machine.loader_workers=0"],
     ],
 )
@@ -172,6 +173,19 @@ def test_divergence_is_a_result(store: Store) -> None:
     assert summary["diverged_epoch"] == 1
     assert math.isnan(summary["best_mean"])
     assert len(training.rows) == 1
+
+
+def test_decay_towards_the_pretrained_weights_spares_the_new_head(store: Store) -> None:
+    training = build.prepare(config("decay=wd", "decay.towards=pretrained"))
+    at_the_start = dict(training.model.named_parameters())
+    towards = training.decay.towards
+    assert {name for name in at_the_start if name not in towards} == {
+        "head.fc.weight",
+        "head.fc.bias",
+    }
+    assert all(torch.equal(towards[name], at_the_start[name]) for name in towards)
+    with pytest.raises(ConfigError, match=r"decay\.towards=pretrained: this model starts from sc"):
+        config("decay=wd", "decay.towards=pretrained", "model.pretrained=false")
 
 
 def test_rate_zero_is_baseline(store: Store) -> None:

@@ -1,0 +1,68 @@
+"""Kinds of runs beside the paper's grid: what the controls and the rivals are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from lpwd.analysis import paper
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.protocols import Candidates
+from lpwd.config.rates import rate_grid
+from lpwd.decay.rates import METHODS
+from lpwd.store.identity import default_setting
+
+NAMES = {**paper.METHOD_NAMES, "cwd": "CWD", "cwd_mirrored": "CWD, mask mirrored"}
+
+
+class Kind(NamedTuple):
+    """One kind of runs: a decay, and where the weights came from."""
+
+    method: str
+    profile: str = ""  # the method's own
+    normalize: str = "none"
+    layers: str = "block"
+    exclude: str = ""
+    towards: str = ""
+    scratch: bool = False
+
+    @property
+    def name(self) -> str:
+        changes = {
+            f" × {self.profile}": self.profile,
+            ", mean over weights λ": self.normalize == "params",
+            f", a layer is a {self.layers}": self.layers != "block",
+            ", no norms and biases": self.exclude,
+            f", towards {self.towards}": self.towards,
+            ", from scratch": self.scratch,
+        }
+        said = "".join(text for text, applies in changes.items() if applies)
+        return NAMES[self.method] + said
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of runs.csv that select its runs, but for column, rates and setting."""
+        return {
+            "method": self.method,
+            "profile": self.profile or METHODS[self.method].profile,
+            "normalize": self.normalize,
+            "layers": self.layers,
+            "exclude": self.exclude,
+            "towards": self.towards,
+            "coupled": True,
+        }
+
+    def candidates(self, main: MainGrid, lrs: Collection[float]) -> Candidates:
+        """Its runs in Table 3's column at these η and every λ of the grid, all seeds."""
+        scale, column = main.scale, paper.ablation_column(main.scale)
+        rates = rate_grid(scale, column.optimizer).rates
+        wanted = {
+            **column._asdict(),
+            **self.columns,
+            "setting": default_setting(scale.name, *column, scratch=self.scratch),
+        }
+        runs = main.every.runs
+        kept = runs["lr"].isin(lrs) & runs["rate"].isin(rates)
+        for name, value in wanted.items():
+            kept &= runs[name] == value
+        return Candidates(runs[kept], main.folds, expected=len(lrs) * len(rates))

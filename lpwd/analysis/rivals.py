@@ -1,0 +1,46 @@
+"""Rivals of the paper's methods, which it does not compare with: all rates in Table 3's column."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pandas as pd
+
+from lpwd.analysis import cells, paper
+from lpwd.analysis.kinds import Kind
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.config.compose import composed
+from lpwd.config.rates import rate_grid
+
+KINDS = [
+    Kind("lpwd"),
+    Kind("lpwd", normalize="params"),
+    Kind("wd", "geometric"),
+    Kind("cwd"),
+    Kind("cwd", "linear"),
+    Kind("cwd_mirrored"),
+]
+#: These need a model that starts from pretrained weights.
+TOWARDS = [Kind(method, towards="pretrained") for method in ("wd", "lpwd")]
+
+
+@cache
+def rivals(main: MainGrid) -> pd.DataFrame:
+    """A row a kind of runs, Baseline and WD first: its name and `cells.found`."""
+    column = paper.ablation_column(main.scale)
+    lrs = rate_grid(main.scale, column.optimizer).lrs
+    baseline, wd = (main.cell(column, method) for method in ("baseline", "wd"))
+    pretrained = composed([f"scale={main.scale.name}"]).model.pretrained is not False
+    of_kind = {"Baseline": baseline, "WD": wd}
+    of_kind |= {kind.name: kind.candidates(main, lrs) for kind in KINDS + TOWARDS * pretrained}
+    return pd.DataFrame(
+        [
+            {
+                "name": name,
+                "method": "wd" if candidates is wd else name,
+                **column._asdict(),
+                **cells.found(candidates, wd),
+            }
+            for name, candidates in of_kind.items()
+        ]
+    )

@@ -1,0 +1,52 @@
+"""The rivals: which runs the experiment trains, and what the table says of them."""
+
+from typing import Any
+
+import pytest
+import simulated
+
+from lpwd.analysis.main_grid import MainGrid, as_printed
+from lpwd.analysis.rivals import rivals
+from lpwd.config.compose import scale_config
+from lpwd.draw import tables
+from lpwd.store import frames
+from lpwd.sweep import plan
+
+NOTHING = frames.of_records([])
+
+
+def settings_of(scale: str) -> list[dict[str, Any]]:
+    return [job.settings for job in plan.needs("rivals", scale, 0, NOTHING).jobs]
+
+
+def level(row: dict[str, Any]) -> float:
+    """2 points for cwd, half a point a seed, less far from the base rates."""
+    return 50 + 2 * (row["method"] == "cwd") + 0.5 * row["seed"] - (row["rate"] or 0) - row["lr"]
+
+
+@pytest.mark.parametrize(("scale", "names"), [("mini", 10), ("scratch", 8)])
+def test_the_experiment_fills_the_table(scale: str, names: int) -> None:
+    config = scale_config(scale)
+    every = simulated.stored(settings_of(scale), config, level, seeds=3)
+    main = MainGrid(as_printed(every, scale), config, every)
+    table = rivals(main)
+    assert len(table) == names
+    assert (table["runs"] == table["expected"]).all()
+    by_name = table.set_index("name")
+    assert by_name.loc["CWD", "over_wd_mean"] == pytest.approx(2)
+    assert by_name.loc["CWD × linear", "heldout_over_wd_mean"] == pytest.approx(2)
+    assert by_name.loc["CWD, mask mirrored", "over_wd_mean"] == pytest.approx(0)
+
+
+def test_towards_pretrained_is_no_rival_of_models_from_scratch() -> None:
+    def targets(scale: str) -> set[str | None]:
+        return {settings["decay"].get("towards") for settings in settings_of(scale)}
+
+    assert targets("mini") == {None, "pretrained"}
+    assert targets("scratch") == {None}
+
+
+def test_gaps_name_what_fills_them() -> None:
+    layout = tables.layout("rivals", MainGrid(NOTHING, scale_config("scratch")))
+    assert {row.cells[0].text for row in layout.rows} == {"—"}
+    assert "`make rivals SCALE=scratch` trains them." in layout.notes[-1]
