@@ -3,6 +3,7 @@
 import re
 import tomllib
 
+import pytest
 import yaml
 from conftest import REPOSITORY
 from packaging.requirements import Requirement
@@ -29,3 +30,11 @@ def test_constraints_fit_pyproject() -> None:
     for requirement in map(Requirement, wanted):
         if requirement.name in pinned:
             assert pinned[requirement.name] in requirement.specifier, requirement
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/using.md"])
+def test_what_pages_say_the_library_needs(page: str) -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    needs = [f"Python {project['requires-python']}", *project["dependencies"]]
+    words = " and ".join(needs).replace("torch", "torch ").replace(">=", "≥ ")
+    assert words in (REPOSITORY / page).read_text()
