@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SCALE ?=
 SEEDS ?= 0
+DOCS ?= .venv/docs
 RUNS ?= 10
 export NO_ALBUMENTATIONS_UPDATE = 1
 REPRODUCE = $(BIN)/python -m lpwd.reproduce
@@ -10,7 +11,7 @@ REPRODUCE = $(BIN)/python -m lpwd.reproduce
 TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report controls rivals draw all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench test-launchers test-faults lint format plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
+.PHONY: help setup demo docs test bench test-launchers test-faults lint format plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
 
 help: ## Show what there is to make
 	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
@@ -85,6 +86,15 @@ test-faults: setup ## Kills and bad input by the hundred, a soak of 1,000 runs: 
 		--junitxml=.pytest_cache/faults.xml \
 		tests/test_faults_long.py tests/test_faults.py tests/test_scarcity.py tests/config/test_bad_input.py
 	$(BIN)/python -m scripts.reliability .pytest_cache/faults.xml
+docs: $(DOCS)/ready ## All pages and the API as a site to search and read offline: site/index.html
+	@mkdir -p $(DOCS)/pages
+	@ln -sfn $(CURDIR)/README.md $(CURDIR)/docs $(CURDIR)/examples $(CURDIR)/results $(CURDIR)/lpwd $(CURDIR)/tests $(DOCS)/pages
+	NO_MKDOCS_2_WARNING=1 DOCS_PAGES=$(abspath $(DOCS))/pages $(DOCS)/bin/mkdocs build --quiet --strict
+$(DOCS)/ready: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --upgrade pip
+	$(DOCS)/bin/python -m pip install --quiet --group docs -c constraints.txt
+	@touch $@
 bench: setup ## Measure what things cost on this machine: results/bench/, docs/performance.md
 	$(BIN)/python -m scripts.bench
 lint: setup ## ruff and basedpyright
