@@ -3,18 +3,22 @@
 import re
 import shlex
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+import lpwd
 from lpwd.config.check import check
 from lpwd.config.compose import composed, without_hydra
 
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), REPOSITORY / "examples/README.md"]
-CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+SITE = (REPOSITORY / "mkdocs.yml").read_text()
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(rf"{FENCED.pattern}|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 MAKE = re.compile(r"\bmake ([a-z][a-z0-9-]*)")
 #: The arguments of a command of ours, up to a comment or the code's end.
 MODULE = re.compile(r"python -m lpwd\.(?:train|layers) ((?:\\\n|[^\n`#\\])*)")
@@ -39,7 +43,7 @@ def name(page: Path) -> str:
 
 def anchors(page: Path) -> set[str]:
     """What GitHub makes of headings: lower case, hyphens for spaces, no punctuation."""
-    headings = re.findall(r"^#+ (.+)$", text(page), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text(page)), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -60,6 +64,21 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_index_names_every_page() -> None:
     linked = re.findall(r"\]\(([\w-]+\.md)\)", text(DOCS / "README.md"))
     assert sorted(linked) == sorted({page.name for page in DOCS.glob("*.md")} - {"README.md"})
+
+
+def test_the_site_has_every_page() -> None:
+    """And nothing that is not there; `make docs` is not needed to know."""
+    shown = set(re.findall(r"([\w/-]+\.md)$", SITE, re.MULTILINE))
+    assert {name(page) for page in PAGES} <= shown
+    assert [page for page in shown if not (REPOSITORY / page).exists()] == []
+
+
+def test_the_api_page_names_what_is_there_and_explained() -> None:
+    names = re.findall(r"^::: (\S+)$", text(DOCS / "api.md"), re.MULTILINE)
+    assert {f"lpwd.{public}" for public in lpwd.__all__} <= set(names)
+    for full in names:
+        module, _, attribute = full.rpartition(".")
+        assert getattr(import_module(module), attribute).__doc__, full
 
 
 def test_the_readme_names_every_module() -> None:
