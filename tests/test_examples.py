@@ -4,6 +4,7 @@ import importlib
 import re
 import runpy
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -225,6 +226,25 @@ def test_lightning_fits_a_second_time_after_remove() -> None:
         module.decay.remove()
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    lightning_module = example("lightning_module")
+    loader = DataLoader(batches(), batch_size=None)
+
+    def fitted(epochs: int, save: Path | None = None, start: Path | None = None) -> Weights:
+        torch.manual_seed(0)
+        module, fit = lightning_module.Digits(), lightning_module.trainer(max_epochs=epochs)
+        fit.fit(module, loader, ckpt_path=start)
+        if save:
+            fit.save_checkpoint(save)
+        return weights(module.model)
+
+    once = fitted(1, save=tmp_path / "one")
+    twice = fitted(2, start=tmp_path / "one")
+    assert changed(once, twice)
+    assert_same(twice, fitted(2))
+
+
 # -- Hugging Face ---------------------------------------------------------------------------------
 
 
@@ -275,6 +295,47 @@ def test_the_hf_trainers_schedule_scales_the_decay(method: str) -> None:
     start = weights(model)
     hf_fit(model, optimizer, gradient_accumulation_steps=2, lr_scheduler_type="linear")
     assert_close(weights(model), after(start, decay, [ETA, ETA * 2 / 3, ETA / 3]), 1e-7)
+
+
+def test_accelerate_keeps_the_decays_state(tmp_path: Path) -> None:
+    """Stopped between forward pass and step: the step to come has had its decay."""
+    example("hf_trainer")
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    model = mlp()
+    model, optimizer = accelerator.prepare(model, Adam(model.parameters(), lr=ETA))
+    decay = lpwd.WeightDecay(optimizer, model, "pwd", RATE)
+    accelerator.register_for_checkpointing(decay)
+    model(torch.ones(8, 3, dtype=torch.float64))
+    accelerator.save_state(str(tmp_path))
+    decay.load_state_dict({"due": 1.0})
+    accelerator.load_state(str(tmp_path))
+    assert decay.state_dict() == {"due": 0.0}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_hf_trainer_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    from transformers import Trainer, TrainingArguments
+
+    train, _ = example("plain_loop").digits()
+    examples = [{"pixel_values": x, "labels": y} for x, y in zip(*train[:48], strict=True)]
+
+    def trained(folder: str, **resume: Any) -> Weights:
+        model = Classifier()
+        optimizer = Adam(model.parameters(), lr=ETA)
+        lpwd.WeightDecay(optimizer, model, "lpwd", RATE)
+        quiet = {"report_to": "none", "disable_tqdm": True, "use_cpu": True}
+        every = {"save_strategy": "steps", "save_steps": 4, "num_train_epochs": 2}
+        arguments = TrainingArguments(str(tmp_path / folder), **quiet, **every)
+        run = Trainer(model, arguments, train_dataset=examples, optimizers=(optimizer, None))
+        run.train(**resume)
+        return weights(model)
+
+    whole = trained("whole")
+    assert_same(
+        trained("again", resume_from_checkpoint=str(tmp_path / "whole/checkpoint-4")), whole
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
