@@ -6,12 +6,14 @@ SEEDS ?= 0
 DOCS ?= .venv/docs
 RUNS ?= 10
 export NO_ALBUMENTATIONS_UPDATE = 1
+# Tests ask nobody, and run on the CPU even where there are GPUs.
+TESTED = CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 WANDB_MODE=offline
 REPRODUCE = $(BIN)/python -m lpwd.reproduce
 
 TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report controls rivals draw all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test bench test-launchers test-faults lint format plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
+.PHONY: help setup demo docs test bench test-launchers test-faults lint format doctor plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
 
 help: ## Show what there is to make
 	@echo "lpwd: Layer-wise Pre-weight Decay, reproduced"
@@ -52,6 +54,8 @@ draw: setup ## Every table, figure and claim from what is stored; trains nothing
 all: setup ## Every table, figure and claim
 	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
 
+doctor: setup ## Is all here that a scale needs? Driver, data, weights, disk, a step of each model
+	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
 plan: setup ## Count the runs of every target: needed, stored, left; hours and disk
 	@$(REPRODUCE) plan --scale '$(SCALE)' --seeds '$(SEEDS)'
 recheck: setup ## Train RUNS=10 stored runs again, drawn at random, and compare every number
@@ -70,19 +74,19 @@ notebooks: .venv/notebooks-ready ## Open notebooks/ in JupyterLab, which is inst
 	$(BIN)/python -m pip install --quiet -e '.[experiments,notebooks]' -c constraints.txt
 	@touch $@
 test: setup lint ## Format, types and all tests; under ten minutes on two cores
-	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist loadfile --nbmake tests notebooks --ignore tests/browser
+	$(TESTED) $(BIN)/python -m pytest -n 2 --dist loadfile --nbmake tests notebooks --ignore tests/browser
 test-report: setup ## The report in a real browser (chromium and chromium-driver)
 	$(BIN)/python -m pytest -rs tests/browser
 test-launchers: .venv/slurm/ready .venv/ray/ready ## Run submitit and Ray, each in an environment of its own
-	HF_HUB_OFFLINE=1 WANDB_MODE=offline .venv/slurm/bin/python -m pytest tests/launchers/test_submitit.py
-	HF_HUB_OFFLINE=1 WANDB_MODE=offline .venv/ray/bin/python -m pytest tests/launchers/test_ray.py
+	$(TESTED) .venv/slurm/bin/python -m pytest tests/launchers/test_submitit.py
+	$(TESTED) .venv/ray/bin/python -m pytest tests/launchers/test_ray.py
 .venv/slurm/ready .venv/ray/ready: .venv/%/ready: pyproject.toml
 	$(PYTHON) -m venv .venv/$*
 	.venv/$*/bin/python -m pip install --quiet --upgrade pip
 	.venv/$*/bin/python -m pip install -e '.[experiments,$*]' pytest -c constraints.txt
 	@touch $@
 test-faults: setup ## Kills and bad input by the hundred, a soak of 1,000 runs: docs/reliability.md
-	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -m 'long or not long' -o junit_family=xunit1 \
+	$(TESTED) $(BIN)/python -m pytest -m 'long or not long' -o junit_family=xunit1 \
 		--junitxml=.pytest_cache/faults.xml \
 		tests/test_faults_long.py tests/test_faults.py tests/test_scarcity.py tests/config/test_bad_input.py
 	$(BIN)/python -m scripts.reliability .pytest_cache/faults.xml

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config import compose
 from lpwd.config.errors import ConfigError, one_line_errors, reworded
@@ -22,11 +24,16 @@ from lpwd.draw import drawings
 from lpwd.store import store
 from lpwd.store.files import results_dir, write_whole
 from lpwd.store.store import Store
-from lpwd.sweep import cost, plan, recheck, workers
+from lpwd.sweep import cost, doctor, plan, recheck, workers
 
 DRAWINGS = (*plan.PAPER, "claims", "report")
-OTHERS = ("controls", "rivals", "all", "draw", "demo", "plan", "recheck", "forget", "clean-results")
+OTHERS = (
+    *("controls", "rivals", "all", "draw", "demo", "doctor", "plan"),
+    *("recheck", "forget", "clean-results"),
+)
 COMMANDS = (*DRAWINGS, *OTHERS)
+#: The exit status of a sweep with wrong input, or one that was stopped since all runs failed alike.
+CANNOT_START = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def perform(target: str, scale: str, seeds: int, run: str) -> int:
     """Do what was asked for; the exit code."""
+    if target == "doctor":
+        return show_doctor(scale, seeds or 5)
     if target == "plan":
         return show_plan(scale, seeds)
     if target == "forget":
@@ -60,7 +69,7 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     every = (*DRAWINGS, "controls", "rivals", *pages_of(scale))
     sets = {"all": (*DRAWINGS, *pages_of(scale)), "draw": every, "demo": ("table1", "figure1")}
     targets = sets.get(target, (target,))
-    check_writable(results_dir(scale))
+    doctor.check_writable(results_dir(scale))
     failed = 0 if target == "draw" else train(targets, scale, seeds)
     main = draw(targets, scale)
     if target in ("demo", "table1"):
@@ -79,7 +88,10 @@ def pages_of(scale: str) -> tuple[str, ...]:
 
 
 def train(targets: Sequence[str], scale: str, seeds: int) -> int:
-    """One Hydra multirun for each experiment that has runs left; the worst of their exit codes."""
+    """One Hydra multirun for each experiment that has runs left; the worst of their exit codes.
+
+    Ends with the first that cannot start, or was stopped: the next would fare no better.
+    """
     worst = 0
     for name in [target for target in targets if plan.EXPERIMENTS.get(target)]:
         print(f"\n{name}", flush=True)
@@ -87,15 +99,21 @@ def train(targets: Sequence[str], scale: str, seeds: int) -> int:
             print(f"{count} runs at scale {scale}: {count} stored")
             continue
         arguments = f"+experiment={name}", f"scale={scale}", f"hydra.sweeper.seeds={seeds}"
-        worst = max(worst, workers.run_sweep(*arguments))
+        status = workers.run_sweep(*arguments)
+        if status == CANNOT_START:
+            sys.exit(status)
+        worst = max(worst, status)
     return worst
 
 
 def stored_runs(target: str, scale: str, seeds: int) -> int:
     """How many runs a target needs if all of them are stored; 0 if some are left."""
+    stored = Store(scale).stored()
+    if not stored:
+        return 0
     need = plan.needs(target, scale, seeds, store.load(scale))
     names = {job.run for job in need.jobs}
-    return 0 if need.waiting or names - Store(scale).stored() else len(names)
+    return 0 if need.waiting or names - stored else len(names)
 
 
 def draw(targets: Sequence[str], scale: str) -> MainGrid:
@@ -122,17 +140,56 @@ def clean(scale: str) -> int:
 
 
 def show_plan(scale: str, seeds: int) -> int:
-    at_once = len(workers.worker_slots(compose.composed([f"scale={scale}"]).machine))
-    print(f"scale {scale}, {seeds} fresh seeds; {at_once} runs at a time on this machine")
+    at_once, where = runs_at_once(scale)
+    print(f"scale {scale}, {seeds} fresh seeds\n{where}")
     print("counting, and measuring a few steps of what was never trained here\n", flush=True)
     frame = plan.table(scale, seeds)
-    hours = frame.assign(hours=(frame["hours"] / at_once).map("{:.2f}".format))
-    print(hours.to_string(index=False))
-    left = int(frame.set_index("target")["left"]["all"])
-    if left:
-        gigabytes = cost.disk_bytes(scale, left, at_once) / 1e9
-        print(f"\nroom on disk for what is left: {gigabytes:.2f} GB")
+    print(frame.assign(hours=in_words(frame["hours"] / at_once)).to_string(index=False))
+    if left := int(frame.set_index("target")["left"]["all"]):
+        print(f"\nhours: an estimate {plan.ESTIMATE}\n{room(scale, left, at_once)}")
     return 0
+
+
+def show_doctor(scale: str, seeds: int) -> int:
+    """What runs of a scale need of this machine, and the hours they would take; 1 on any fault."""
+    fine = True
+    for finding in doctor.examine(scale):
+        print(finding, flush=True)
+        fine &= finding.fine
+    print("… counting the runs", flush=True)
+    at_once, where = runs_at_once(scale)
+    without, seeded = plan.table(scale), plan.table(scale, seeds)
+    left = seeded.set_index("target")["left"]
+    disk = room(scale, int(left.drop(list(plan.PAPER)).sum()), at_once)
+    print(disk)
+    columns = [without["target"]]
+    for frame in (without, seeded):
+        columns += [frame["left"], in_words(frame["hours"] / at_once)]
+    heads = ["target", "runs left", "hours", f"with SEEDS={seeds}", "hours"]
+    print(f"\n{where}\nhours: an estimate {plan.ESTIMATE}")
+    print(pd.DataFrame(zip(*columns, strict=True), columns=heads).to_string(index=False))
+    return int(not (fine and disk.fine))
+
+
+def runs_at_once(scale: str) -> tuple[int, str]:
+    """How many runs this machine trains at once, and on what; 1, and why, if it cannot train."""
+    cfg = compose.composed([f"scale={scale}"])
+    try:
+        slots = workers.worker_slots(cfg)
+    except ConfigError as error:
+        return 1, f"no hours can be estimated here: {error}"
+    return len(slots), workers.described(cfg, slots)
+
+
+def room(scale: str, runs: int, at_once: int) -> doctor.Finding:
+    """Room on disk for so many runs, each of the scale's largest model."""
+    largest = compose.scale_config(scale).grid.series[-1]
+    cfg = cost.config_of(scale, largest)
+    return doctor.disk([cfg.model], cfg, runs, at_once)
+
+
+def in_words(hours: pd.Series) -> pd.Series:
+    return hours.map("{:.2f}".format).replace("nan", "–")
 
 
 def show_recheck(scale: str, count: int, run: str) -> int:
@@ -156,12 +213,6 @@ def default_scale(target: str) -> str:
         f"which SCALE? smoke takes minutes, mini hours, and paper a GPU (`make plan SCALE=paper`"
         f" says what it takes here); as in `make {target} SCALE=smoke`"
     )
-
-
-def check_writable(folder: Path) -> None:
-    """Raise CannotWrite, before anything is trained, if the folder takes no files."""
-    write_whole(folder / ".writable", b"")
-    (folder / ".writable").unlink()
 
 
 def whole(key: str, text: str, least: int = 0) -> int:

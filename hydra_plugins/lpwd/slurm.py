@@ -91,7 +91,7 @@ class SubmititLocalLauncher(SubmititSlurmLauncher):
         def wait_for(of: tuple[Any, ...]) -> JobReturn:
             return returned(executor.submit(job, *of).result)
 
-        pool = ThreadPoolExecutor(len(worker_slots(self.config.machine)))
+        pool = ThreadPoolExecutor(len(worker_slots(self.config)))
         try:
             done = pool.map(wait_for, arguments)
             yield from progress(done, self.config, len(arguments))

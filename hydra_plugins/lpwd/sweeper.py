@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from lpwd.sweep.outcomes import Outcomes
 
 #: How often a sweep looks whether runs that others train are done.
 POLL_SECONDS = 2.0
 
 
 class StoreSweeper(Sweeper):
-    """Expand `grids` (see lpwd/sweeps.py) and the command line's sweeps; launch what is not stored.
+    """Expand `grids` (lpwd/sweep/grids.py) and the command line's sweeps; launch what is left.
 
     Grids that need a choice of rates come second, when the runs to choose among are there. Works
     with every launcher: each is handed plain override lists.
@@ -47,7 +50,8 @@ class StoreSweeper(Sweeper):
         from lpwd.config.compose import Composer
         from lpwd.config.errors import ConfigError
         from lpwd.store.store import Store
-        from lpwd.sweep.grids import Expander, grids_of, unique
+        from lpwd.sweep.grids import Expander, Grid, grids_of, unique
+        from lpwd.sweep.outcomes import Outcomes, SweepStopped
 
         check(self.config)
         if type(self.seeds) is not int or self.seeds < 0:
@@ -58,50 +62,76 @@ class StoreSweeper(Sweeper):
         if "scale" in swept:
             raise ConfigError("scale: one sweep is of one scale; give each its own command")
         store, grids = Store(self.config.scale.name), grids_of(self.grids)
-        plain = (job for grid in grids for job in expander.plain(grid, self.seeds))
-        returns = self._launch(store, expander, unique(plain))
-        results = store.collect()
-        chosen = (job for grid in grids for job in expander.chosen(grid, results, self.seeds))
-        returns += self._launch(store, expander, unique(chosen), first=len(returns))
-        store.collect()
-        return returns
-
-    def _launch(
-        self, store: Any, expander: Any, jobs: Sequence[Any], first: int = 0
-    ) -> list[JobReturn]:
-        """Train what is not stored; ends when all of it is, here or elsewhere, or has failed."""
-        from hydra_plugins.lpwd.local import LocalLauncher
-        from lpwd.inputs.check import check_inputs, check_present
-
-        if not jobs:
-            return []
-        missing = _missing(store, jobs)
-        configs = [expander.composer.config(job.overrides) for job in missing]
-        for config in configs:
-            check_inputs(config)
-        if isinstance(self.launcher, LocalLauncher):  # another machine may have what this one lacks
-            check_present(configs)
-        store.tidy()
-        print(f"{len(jobs)} runs at scale {store.scale}: {len(jobs) - len(missing)} stored")
-        returns: list[JobReturn] = []
-        failed: dict[Any, str] = {}
-        left = missing
-        while left:
-            free = _free(store, left)
-            done = self.launcher.launch([list(job.overrides) for job in free], first + len(returns))
-            returns += done
-            faults = map(_fault, free, done)
-            failed |= {job: fault for job, fault in zip(free, faults, strict=True) if fault}
-            left = [job for job in _missing(store, left) if job not in failed]
-        store.collect()
-        if failed:
-            _print_failures(failed)
+        if grids != [Grid()]:
+            print(f"scale {store.scale}: putting the runs together", flush=True)
+        if not store.stored():  # then all that a grid may read is needed: seconds before its runs
+            self._check([config for grid in grids for config in expander.inputs(grid)], 1)
+        outcomes = Outcomes(store)
+        plain = unique(job for grid in grids for job in expander.plain(grid, self.seeds))
+        chosen: list[Any] = []
+        try:
+            returns = self._launch(outcomes, expander, plain)
+            if not outcomes.failed:
+                results = store.collect()
+                fresh = (
+                    job for grid in grids for job in expander.chosen(grid, results, self.seeds)
+                )
+                chosen = unique(fresh)
+                returns += self._launch(outcomes, expander, chosen, first=len(returns))
+        except (KeyboardInterrupt, SweepStopped):
+            outcomes.print_failures()
+            raise
+        outcomes.print_table([*plain, *chosen])
+        outcomes.print_failures()
+        if outcomes.failed:
             traces = f"{store.root / 'work'}/<hash>/failure.txt"
             sys.exit(
-                f"error: {len(failed)} of {len(missing)} runs failed;"
+                f"error: {len(outcomes.failed)} of {len(returns)} runs failed;"
                 f"{f' tracebacks are in {traces};' * bool(store.failures())}"
                 " the same command tries them again"
             )
+        return returns
+
+    def _check(self, configs: Sequence[Any], runs: int) -> None:
+        """Raise ConfigErrors for what runs of these configs lack on this machine."""
+        from hydra_plugins.lpwd.local import LocalLauncher
+        from lpwd.inputs.check import check_inputs
+        from lpwd.sweep.doctor import check_ready
+
+        for config in configs:
+            check_inputs(config)
+        if isinstance(self.launcher, LocalLauncher):  # another machine may have what this one lacks
+            check_ready(self.config, configs, runs)
+
+    def _launch(
+        self, outcomes: Outcomes, expander: Any, jobs: Sequence[Any], first: int = 0
+    ) -> list[JobReturn]:
+        """Train what is not stored; ends when all of it is, here or elsewhere, or has failed."""
+        from hydra_plugins.lpwd.local import LocalLauncher
+        from lpwd.sweep.workers import described, worker_slots
+
+        if not jobs:
+            return []
+        store = outcomes.store
+        missing = _missing(store, jobs)
+        self._check([expander.composer.config(job.overrides) for job in missing], len(missing))
+        store.tidy()
+        print(f"{len(jobs)} runs at scale {store.scale}: {len(jobs) - len(missing)} stored")
+        local = self.launcher if isinstance(self.launcher, LocalLauncher) else None
+        if missing and local:
+            print(described(self.config, worker_slots(self.config)), flush=True)
+        returns: list[JobReturn] = []
+        left = missing
+        while left:
+            free = _free(store, left)
+            if local:  # the others say how their jobs ended when all of them have
+                local.on_return = lambda i, done, free=free: outcomes.ended(free[i], done)
+            done = self.launcher.launch([list(job.overrides) for job in free], first + len(returns))
+            returns += done
+            for job, of_job in zip(free, done, strict=True) if not local else ():
+                outcomes.ended(job, of_job)
+            left = [job for job in _missing(store, left) if job not in outcomes.failed]
+        store.collect()
         return returns
 
 
@@ -121,24 +151,3 @@ def _free(store: Any, jobs: Sequence[Any]) -> list[Any]:
             told = True
         time.sleep(POLL_SECONDS)
     return free
-
-
-def _print_failures(failed: Mapping[Any, str]) -> None:
-    for error in dict.fromkeys(failed.values()):
-        of_jobs = [job for job, line in failed.items() if line == error]
-        print(f"{len(of_jobs)} failed: {error}", file=sys.stderr)
-        print(f"  the first: {' '.join(of_jobs[0].overrides)}", file=sys.stderr)
-
-
-def _fault(job: Any, done: JobReturn) -> str:
-    """Why a job failed; "" if it did not."""
-    from lpwd.config.errors import ConfigError
-
-    result = done._return_value  # the property of that name raises it
-    if done.status == JobStatus.COMPLETED:
-        # The run's outcome begins with its hash. Another one would never be found in the store.
-        trained = str(result).partition(" ")[0]
-        same = trained == job.run
-        return "" if same else f"trained as run {trained} where {job.run} was expected"
-    line = " ".join(str(result).split())
-    return line if isinstance(result, ConfigError) else f"{type(result).__name__}: {line}"

@@ -23,6 +23,14 @@ class ConfigError(ValueError):
     """Wrong input from the user: one line that names the key and the mend."""
 
 
+class ConfigErrors(ConfigError):
+    """Several faults, each with a line of its own."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = list(lines)
+        super().__init__("\n".join(self.lines))
+
+
 class CannotWrite(ConfigError):
     """A folder that takes no more: full, read-only, or somebody else's."""
 
@@ -58,7 +66,9 @@ def one_line_errors(known_keys: Iterable[str] = ()) -> Iterator[None]:
     try:
         yield
     except (ConfigError, HydraException) as error:
-        print(f"error: {one_line(error, known_keys)}", file=sys.stderr)
+        lines = error.lines if isinstance(error, ConfigErrors) else [one_line(error, known_keys)]
+        for line in lines:
+            print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
     except PermissionError as error:
         print(f"error: {_closed(error)}", file=sys.stderr)

@@ -29,39 +29,45 @@ def check_inputs(config: Mapping[str, Any]) -> None:
         check_arch(config["model"]["arch"])
 
 
-def check_present(configs: Iterable[Mapping[str, Any]]) -> None:
-    """Raise ConfigError, once for all runs, for data or weights that they lack.
+def lacking(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The data and weights that these runs lack, each once and in one line.
 
     Files are looked for, not decoded; what can be downloaded is not missing. torch is not
     imported, timm only for its own weights.
     """
-    lacking: dict[str, None] = {}
+    faults: dict[str, None] = {}
     known: list[Any] = []
     for config in configs:
-        for check, section in ((_check_images, config["data"]), (check_weights, config["model"])):
+        for check, section in ((check_images, config["data"]), (check_weights, config["model"])):
             if section in known:
                 continue
             known.append(section)
             try:
                 check(section)
             except ConfigError as error:
-                lacking.setdefault(str(error))
-    if lacking:
-        raise ConfigError("; and ".join(lacking))
+                faults.setdefault(str(error))
+    return list(faults)
 
 
-def _check_images(data: Mapping[str, Any]) -> None:
+def check_images(data: Mapping[str, Any]) -> bool:
+    """Are a data set's files here? False: they are on the hub, and it answers.
+
+    Raises:
+        ConfigError: neither.
+    """
     from lpwd.inputs import locate, sources  # pyarrow takes a while to import
     from lpwd.inputs.cache import is_cached
 
     if data["name"] == "digits":
-        return
+        return True
     source, root = sources.of(data["name"]), Path(data["root"]).expanduser()
     layout = locate.find(source, root)
     if layout:
         layout.stamp()
     elif not is_cached(source, root):
         locate.check_download(source, root)
+        return False
+    return True
 
 
 @cache

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lpwd.decay.checks import did_you_mean
 from lpwd.inputs import hub
 
 
+@cache
 def check_arch(arch: str) -> None:
     """Raises ConfigError, with the nearest names, if timm has no such model or no such weights."""
     import timm
@@ -43,11 +44,16 @@ def weights_file(model: Mapping[str, Any]) -> Path | None:
     return _find(model, hub.fetch)
 
 
-def check_weights(model: Mapping[str, Any]) -> None:
-    """Raise ConfigError for weights that are damaged, or neither here nor to be downloaded."""
+def check_weights(model: Mapping[str, Any]) -> Path | None:
+    """The file of a model's weights; None if there is none yet, but the hub has it, or none at all.
+
+    Raises:
+        ConfigError: it is damaged, or neither here nor to be downloaded.
+    """
     file = _find(model, hub.check)
     if file is not None:
         check_intact(file)
+    return file
 
 
 def _find(model: Mapping[str, Any], get: Callable[[str, str], Path | None]) -> Path | None:

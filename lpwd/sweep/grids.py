@@ -26,7 +26,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from lpwd.config.check import checked
-from lpwd.config.compose import Composer
+from lpwd.config.compose import Composer, Config
 from lpwd.config.errors import ConfigError
 from lpwd.decay.checks import check_choice
 from lpwd.store import identity
@@ -101,6 +101,11 @@ class Expander:
             for rates in rates_of(settings):
                 yield self._job([*overrides, *rates, f"seed={seed}"])
 
+    def inputs(self, grid: Grid) -> Iterator[Config]:
+        """Configs with each choice of data and model that a grid makes: all that it reads."""
+        for overrides in self._combinations(grid.axes, of=("data", "model")):
+            yield self.composer.config(overrides)
+
     def waiting(self, grid: Grid, seeds: int = 0) -> list[identity.Settings]:
         """The jobs that `chosen` will give, at rates to come; without those that are in a grid."""
         jobs = ((self._job(o).settings, seed) for o, seed in self._at_chosen_rates(grid, seeds))
@@ -115,13 +120,21 @@ class Expander:
         axes = {key: value for key, value in grid.axes.items() if key not in RATE_KEYS}
         yield from product(self._combinations(axes), range(first, last + 1))
 
-    def _combinations(self, axes: Mapping[str, Any]) -> Iterator[list[str]]:
-        """Every combination of the axes and the command line's sweeps, as overrides."""
+    def _combinations(self, axes: Mapping[str, Any], of: Sequence[str] = ()) -> Iterator[list[str]]:
+        """Every combination of the axes and the command line's sweeps, as overrides.
+
+        of: sections of the config; of the axes in others only the first value is taken.
+        """
         values = {key: [f"{key}={value}" for value in _listed(axes[key])] for key in axes}
         for override in self.arguments:
             values[override.get_key_element()] = _texts(override)
         if empty := [key for key, of_key in values.items() if not of_key]:
             raise ConfigError(f"{empty[0]}: there is no value to train with; name one, or more")
+        if of:
+            values = {
+                key: of_key if key.partition(".")[0] in of else of_key[:1]
+                for key, of_key in values.items()
+            }
         yield from (list(overrides) for overrides in product(*values.values()))
 
     def _job(self, overrides: Sequence[str]) -> Job:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 
 from lpwd.config.compose import composed, composer
+from lpwd.config.errors import ConfigError
 from lpwd.store import identity
 from lpwd.store.frames import Results
 from lpwd.store.lock import in_training
@@ -22,6 +24,8 @@ PAPER = {
     "table3": True,
     **{f"figure{n}": True for n in range(1, 6)},
 }
+#: What hours are estimated from.
+ESTIMATE = "from stored runs, else a few steps timed alone, without the wait for others"
 EXPERIMENTS = {**PAPER, "controls": True, "rivals": True}
 
 
@@ -65,11 +69,13 @@ def expander_of(scale: str) -> grids.Expander:
 def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     """A row a target: runs needed, of those shared with the rows above, stored, running, left.
 
-    `all` are the paper's; the controls and rivals come after it.
+    `all` are the paper's; the controls and rivals come after it. Hours are those of one run at a
+    time; NaN where they cannot be measured, for want of a GPU.
     """
     store = Store(scale)
     results, stored = store.collect(), store.stored()
     expander = expander_of(scale)
+    hours = _Hours(scale, results.runs)
     seen: set[str] = set()
     rows = {}
     for target in EXPERIMENTS:
@@ -83,15 +89,32 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
             "stored": len(names & stored),
             "running": sum(in_training(store.work(job.run)) for job in left),
             "left": len(new),
-            "hours": sum(seconds_of(settings, scale, results.runs) for settings in new) / 3600,
+            "hours": sum(map(hours, new)),
         }
         seen |= names
     frame = pd.DataFrame.from_dict(rows, orient="index")
     of_paper = frame.loc[list(PAPER)]
-    total = of_paper.sum()
+    total = of_paper.sum(skipna=False)
     total["needed"] -= total["shared"]
     total["stored"] = total["needed"] - total["left"]
     total["shared"] = 0
     total = total.to_frame("all").T.astype(frame.dtypes.to_dict())
     ordered = pd.concat([of_paper, total, frame.drop(index=list(PAPER))])
     return ordered.rename_axis("target").reset_index()
+
+
+class _Hours:
+    """The hours of a run, looked up or measured once for all runs that take the same."""
+
+    def __init__(self, scale: str, stored: pd.DataFrame) -> None:
+        self.scale, self.stored = scale, stored
+        self.known: dict[tuple[str, bool], float] = {}
+
+    def __call__(self, settings: identity.Settings) -> float:
+        key = identity.setting_id(settings), settings["decay"]["method"] == "baseline"
+        if key not in self.known:
+            try:
+                self.known[key] = seconds_of(settings, self.scale, self.stored) / 3600
+            except ConfigError:
+                self.known[key] = math.nan
+        return self.known[key]

@@ -48,30 +48,48 @@ def run_sweep(*arguments: str, **environment: str) -> int:
 STOP_SECONDS = 20
 
 
-def worker_slots(machine: DictConfig) -> list[str | None]:
-    """One entry a worker: the GPU it may see, or None for a processor."""
-    import torch
+def worker_slots(cfg: DictConfig) -> list[str | None]:
+    """One entry a worker: the GPU it may see, or None for a processor.
 
-    wants_gpu = machine.device == "auto" or machine.device.startswith("cuda")
-    gpus = torch.cuda.device_count() if wants_gpu else 0
-    if gpus:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = visible.split(",") if visible else [str(gpu) for gpu in range(gpus)]
-        if machine.device.startswith("cuda:"):
-            names = [names[int(machine.device.removeprefix("cuda:"))]]
-        slots: list[str | None] = [*names] * machine.runs_per_gpu
+    Raises:
+        ConfigError: machine.device is not here.
+    """
+    from lpwd.config.machine import choose_device, gpu_names
+
+    machine = cfg.machine
+    device = choose_device(machine.device, cfg.scale.name)
+    if device.type == "cuda":
+        names = gpu_names()
+        chosen = names if device.index is None else [names[device.index]]
+        slots: list[str | None] = [*chosen] * machine.runs_per_gpu
     else:
         slots = [None] * max(1, len(os.sched_getaffinity(0)) // machine.threads)
-    return slots[: machine.runs] if machine.runs and machine.runs < len(slots) else slots
+    return slots[: machine.runs] if machine.runs else slots
+
+
+def described(cfg: DictConfig, slots: Sequence[str | None]) -> str:
+    """Where a sweep's runs are trained, and how many of them at once."""
+    from lpwd.config.machine import choose_device, device_name
+
+    device, many = choose_device(cfg.machine.device, cfg.scale.name), f"{len(slots)} at once"
+    name, gpus = device_name(device), len(set(slots))
+    where = f"{gpus} x {name}" if gpus > 1 else f"{name} (no GPU)" if slots[0] is None else name
+    if (cfg.machine.runs or 0) > len(slots):
+        more = "lower machine.threads" if slots[0] is None else "raise machine.runs_per_gpu"
+        many += f", not machine.runs={cfg.machine.runs} ({more} for more)"
+    return f"on {where}, {many}"
+
+
+class Lost(RuntimeError):
+    """A run's process or GPU is gone, by no fault of the run's own perhaps."""
 
 
 class Worker:
-    """A process that trains one run after another, and is replaced if it dies."""
+    """A process that trains one run after another, and is replaced if it is lost."""
 
     def __init__(self, slot: str | None, context: bytes) -> None:
         self.slot, self.context = slot, context
         self.job: int | None = None
-        self.died = False
         self._spawn()
 
     def _spawn(self) -> None:
@@ -82,7 +100,9 @@ class Worker:
         theirs.close()
 
     def start(self, index: int, overrides: list[str], number: int) -> None:
-        self.job, self.died = index, False
+        if self.connection.closed:  # it was lost
+            self._spawn()
+        self.job = index
         with suppress(BrokenPipeError):  # died in between: `finish` will find the pipe's end
             self.connection.send((overrides, number))
 
@@ -91,29 +111,49 @@ class Worker:
         index, self.job = self.job, None
         assert index is not None
         try:
-            return index, self.connection.recv()
+            done = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            self.died = True
-            died = JobReturn()
-            died.status = JobStatus.FAILED
-            died.return_value = RuntimeError(
-                f"a worker died with exit code {self.process.exitcode} (-9 is often a lack of"
-                " memory: machine.runs makes fewer runs at once)"
+            done = failed(
+                Lost(
+                    f"a worker died with exit code {self.process.exitcode} (-9 is often a lack of"
+                    " memory: machine.runs makes fewer runs at once)"
+                )
             )
-            self._spawn()
-            return index, died
+        if isinstance(done._return_value, Lost):
+            self.connection.close()
+            self.stop()
+        return index, done
 
     def ask_to_stop(self) -> None:
         self.connection.close()  # an idle worker ends when it reads the end
         if self.job is not None:
             self.process.terminate()
 
-    def stop(self) -> None:
-        self.process.join(STOP_SECONDS)
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        self.process.join(seconds)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+
+
+def failed(error: Exception) -> JobReturn:
+    done = JobReturn()
+    done.status, done.return_value = JobStatus.FAILED, error
+    return done
+
+
+def stop_all(workers: Sequence[Worker]) -> None:
+    """Let each run leave its checkpoint; if that is interrupted as well, end them at once."""
+    try:
+        for worker in workers:
+            worker.ask_to_stop()
+        for worker in workers:
+            worker.stop()
+    except KeyboardInterrupt:
+        for worker in workers:
+            worker.process.kill()
+        raise
 
 
 def wait_for(workers: Sequence[Worker]) -> list[Worker]:
@@ -128,6 +168,11 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
     os.environ["TQDM_DISABLE"] = "1"
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot
+    from tqdm import tqdm
+
+    from lpwd.config.machine import gpu_fault  # torch reads the variable when it is imported
+
+    tqdm.set_lock(threading.RLock())  # its own has a semaphore, which a killed process leaks
     threading.Thread(target=_end_with_parent, daemon=True).start()
     setup_globals()
     hydra_context, task_function, config, singletons = cloudpickle.loads(context)
@@ -142,9 +187,13 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
             overrides.append("machine.device=cuda")  # the only one this process sees
         try:
             job = _job_config(config, composer.config(overrides), number)
-            pipe.send(_portable(_run(job, hydra_context, task_function)))
+            done = _portable(_run(job, hydra_context, task_function))
         except KeyboardInterrupt:
             return  # asked to stop: the run left its checkpoint
+        if slot is not None and done.status != JobStatus.COMPLETED and (fault := gpu_fault()):
+            pipe.send(failed(Lost(f"GPU {slot} failed: {fault}")))
+            os._exit(1)  # no later run could use it, and to clean up could hang
+        pipe.send(done)
         if gc.get_freeze_count() == 0:
             gc.freeze()  # what was imported stays: later collections need not look at it
 

@@ -82,12 +82,15 @@ class Training:
             torch.cuda.set_rng_state(device_rng.cpu(), self.device)
 
 
-def prepare(cfg: DictConfig) -> Training:
-    """Everything that is needed before the first step; wrong input ends here, in ConfigErrors."""
-    device = choose_device(cfg.machine.device)
+def prepare(cfg: DictConfig, images: data.Dataset | None = None) -> Training:
+    """Everything that is needed before the first step; wrong input ends here, in ConfigErrors.
+
+    images: to train on in place of the config's own.
+    """
+    device = choose_device(cfg.machine.device, cfg.scale.name)
     torch.set_num_threads(cfg.machine.threads)
     set_precision(cfg.scale.precision)
-    images = data.load(cfg.data, cfg.scale.images)
+    images = images or data.load(cfg.data, cfg.scale.images)
     loader = make_loader(cfg, images.train, device)
     torch.manual_seed(seed_of(cfg.seed, 0))  # the head's initial weights; epochs count from 1
     model = models.create(cfg.model, cfg.data.classes)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import lpwd
-from lpwd.config.machine import autocast, cpu_name
+from lpwd.config.machine import autocast, device_name
 from lpwd.config.paths import ROOT
 from lpwd.inputs.loaders import DeviceBatches
 from lpwd.store import identity, run_file
@@ -127,9 +127,8 @@ def versions(t: Training) -> dict[str, Any]:
     """What the numbers were computed with."""
     import timm
 
-    on_gpu = t.device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(t.device) if on_gpu else cpu_name(),
+        "device": device_name(t.device),
         "threads": t.cfg.machine.threads,
         "python": platform.python_version(),
         "torch": torch.__version__,

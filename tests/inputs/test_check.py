@@ -7,10 +7,9 @@ import pytest
 from data_sets import load, write_folders, write_parquet
 from small import model_config
 
-from lpwd.config.errors import ConfigError
 from lpwd.config.paths import ROOT
 from lpwd.inputs import cache, locate
-from lpwd.inputs.check import check_present
+from lpwd.inputs.check import lacking
 
 READ = locate.read
 
@@ -21,11 +20,7 @@ def config(root: Path, data: str = "cifar10", **model: Any) -> dict[str, Any]:
 
 
 def missing(*configs: dict[str, Any]) -> list[str]:
-    try:
-        check_present(configs)
-    except ConfigError as error:
-        return str(error).split("; and ")
-    return []
+    return lacking(configs)
 
 
 @pytest.fixture(autouse=True)
