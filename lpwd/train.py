@@ -77,14 +77,14 @@ def _train(cfg: DictConfig, store: Store, run: str, settings: identity.Settings)
 
 
 def describe(run: str, summary: Mapping[Any, Any]) -> str:
-    """A run's accuracies (%) in one line."""
+    """A run's accuracies (%) and its device in one line."""
     if summary["status"] == "diverged":
         return f"{run} diverged at epoch {summary['diverged_epoch']:.0f}"
     k = summary["best_k"]
     many = f"± {summary['best_std']:.2f}, mean of the best {k} epochs"
     return (
         f"{run} test top-1 {summary['best_mean']:.2f} ({'of the best epoch' if k == 1 else many}),"
-        f" last {summary['final_top1']:.2f}"
+        f" last {summary['final_top1']:.2f}, on {summary['device']}"
     )
 
 

@@ -195,10 +195,21 @@ def test_a_failing_run_is_named_and_the_sweep_goes_on(tmp_path: Path) -> None:
     assert "1 of 2 runs failed" in done.stderr.splitlines()[-1]
 
 
+def test_runs_that_fail_alike_stop_the_sweep_and_make(tmp_path: Path, reproduce: Reproduce) -> None:
+    """The first reason is said at once; the rest of the runs, and of the targets, is not tried."""
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "runs").write_text("in the way of what is to be stored")
+    done = reproduce("all", "--scale", "smoke", results=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("failed: cannot write") == 1 + 1  # when it happens, and at the end
+    assert "error: 3 runs in a row failed alike" in done.stderr.splitlines()[-1]
+    assert "table3" not in done.stdout
+
+
 def test_one_run_and_its_second_call(warm: Warm, tmp_path: Path) -> None:
     results, arguments = tmp_path / "results", ("scale=smoke", "seed=3", *SMALL)
     first = warm.run(*arguments, results=results)[1]
-    said = r"[0-9a-f]{12} test top-1 [\d.]+ \(of the best epoch\), last [\d.]+; stored in "
+    said = r"[0-9a-f]{12} test top-1 [\d.]+ \(of the best epoch\), last [\d.]+, on \S.*; stored in "
     assert re.match(said, first)
     second = warm.run(*arguments, results=results)[1].partition("\n")[0]
     told = first.partition("; stored in ")[0]

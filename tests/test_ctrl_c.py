@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import REPOSITORY
 from faults import checkpoints, environment, wait_until
@@ -57,6 +58,25 @@ def test_a_sweep_leaves_a_checkpoint_of_each_run(tmp_path: Path, start: Start) -
     assert all(path.stat().st_mtime > asked for path in left)
     assert not list(tmp_path.glob("smoke/work/*/claim-*"))
     assert not list(tmp_path.glob("smoke/runs/*"))
+
+
+def test_a_second_ctrl_c_ends_the_sweep_at_once(tmp_path: Path, start: Start) -> None:
+    """The worker is stopped meanwhile, so that it could leave no checkpoint."""
+    sweep = start("lpwd.train", "-m", "scale=smoke", "seed=0,1", "machine.runs=1", *LONG)
+    assert wait_until(lambda: list(tmp_path.glob("smoke/work/*/claim-*")))
+    (worker,) = [
+        child
+        for child in psutil.Process(sweep.pid).children()
+        if "--multiprocessing-fork" in child.cmdline()
+    ]
+    worker.suspend()
+    sweep.send_signal(signal.SIGINT)
+    said = iter(lambda: sweep.stderr.readline(), "")  # pyright: ignore
+    assert any("Ctrl-C again: at once" in line for line in said)
+    sweep.send_signal(signal.SIGINT)
+    _, errors = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, errors
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
 def test_make_lets_the_sweep_end_by_itself(tmp_path: Path, start: Start) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
@@ -108,6 +109,7 @@ class StoreSweeper(Sweeper):
     ) -> list[JobReturn]:
         """Train what is not stored; ends when all of it is, here or elsewhere, or has failed."""
         from hydra_plugins.lpwd.local import LocalLauncher
+        from lpwd.sweep.outcomes import SweepStopped
         from lpwd.sweep.workers import described, worker_slots
 
         if not jobs:
@@ -129,7 +131,8 @@ class StoreSweeper(Sweeper):
             done = self.launcher.launch([list(job.overrides) for job in free], first + len(returns))
             returns += done
             for job, of_job in zip(free, done, strict=True) if not local else ():
-                outcomes.ended(job, of_job)
+                with suppress(SweepStopped):  # all of them have ended
+                    outcomes.ended(job, of_job)
             left = [job for job in _missing(store, left) if job not in outcomes.failed]
         store.collect()
         return returns

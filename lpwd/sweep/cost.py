@@ -176,18 +176,22 @@ def disk_bytes(models: Iterable[Any], cfg: DictConfig, count: int, workers: int)
     each = sum(sizes) / len(sizes) if sizes else 1_500 * cfg.scale.epochs
     # A checkpoint holds the weights and Adam's two moments in fp32; while a new one is written,
     # the old one is still there.
-    return int(count * each + workers * 2 * max(map(_weights_bytes, models)) * 3)
+    return int(count * each + workers * 2 * max(map(_parameters, models)) * 12)
 
 
-def _weights_bytes(model: Mapping[str, Any]) -> int:
-    """What a model's weights take in fp32: the size of their file, else counted."""
-    if model["weights"] and Path(ROOT / model["weights"]).is_file():
-        return Path(ROOT / model["weights"]).stat().st_size
-    return _counted_bytes(model["name"], model["arch"], json.dumps(dict(model["kwargs"])))
+def _parameters(model: Mapping[str, Any]) -> int:
+    """How many a model has, its head's included: by the header of its own weights, else counted."""
+    file = Path(ROOT / (model["weights"] or ""))
+    if file.suffix != ".safetensors" or not file.is_file():
+        return _counted(model["name"], model["arch"], json.dumps(dict(model["kwargs"])))
+    from safetensors import safe_open
+
+    with safe_open(file, "np") as tensors:
+        return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
 
 
 @cache
-def _counted_bytes(name: str, arch: str, kwargs: str) -> int:
+def _counted(name: str, arch: str, kwargs: str) -> int:
     import torch
 
     from lpwd.inputs import models
@@ -195,4 +199,4 @@ def _counted_bytes(name: str, arch: str, kwargs: str) -> int:
     node = {"name": name, "arch": arch, "kwargs": json.loads(kwargs), "pretrained": False}
     with torch.device("meta"):
         model = models.create(OmegaConf.create({**node, "weights": None}), 100)
-    return 4 * sum(p.numel() for p in model.parameters())
+    return sum(p.numel() for p in model.parameters())

@@ -15,6 +15,8 @@ from lpwd.sweep.grids import Job
 
 #: So many runs in a row that fail alike stop a sweep.
 ALIKE = 3
+#: How the fault begins that a job trained another run than planned.
+OTHER_RUN = "trained as run"
 #: How often a run may be trained and not be found in the store.
 ROUNDS = 2
 #: So many runs of each data set are shown at the end.
@@ -50,6 +52,8 @@ class Outcomes:
             _say(f"failed: {fault}\n  the run: {' '.join(job.overrides)}")
         self.failed[job] = fault
         self.alike.append(fault)
+        if fault.startswith(OTHER_RUN):
+            raise SweepStopped(fault)
         if len(self.alike) >= ALIKE and len(set(self.alike[-ALIKE:])) == 1:
             raise SweepStopped(
                 f"{ALIKE} runs in a row failed alike, so the others are not tried: {fault};"
@@ -64,14 +68,14 @@ class Outcomes:
             return line if isinstance(result, ConfigError) else f"{type(result).__name__}: {line}"
         trained, _, rest = str(result).partition(" ")  # the outcome begins with the run's hash
         if trained != job.run:
-            raise SweepStopped(
-                f"trained as run {trained} where {job.run} was expected, so nothing of this sweep"
-                f" would be found again: {' '.join(job.overrides)}; was configs/ edited meanwhile?"
+            return (
+                f"{OTHER_RUN} {trained} where {job.run} was expected, so that nothing would be"
+                " found again; was configs/ edited meanwhile?"
             )
         if not rest.startswith("is in training elsewhere"):
             self.completed[job.run] += 1
         if self.completed[job.run] > ROUNDS:  # it is given again only while it is not stored
-            return f"trained {ROUNDS} times and not in the store {self.store.root}"
+            return f"trained {ROUNDS} times, and not in the store {self.store.root}"
         return ""
 
     def print_failures(self) -> None:
@@ -91,13 +95,13 @@ class Outcomes:
 
 def table(runs: pd.DataFrame) -> str:
     """The best runs of each data set in at most 80 columns, and what their numbers are."""
-    # What differs between methods alone, their name says.
-    of_methods = [of_method for _, of_method in runs.groupby("method")]
-    differ = [key for key in SETTINGS if any(len(set(m[key].astype(str))) > 1 for m in of_methods)]
-    keys = ["method", *differ]
     k = int(runs["best_k"].max())
     lines = []
     for data, of_data in runs.groupby("data"):
+        # What differs between methods alone, their names say.
+        of_methods = [of_method.astype(str) for _, of_method in of_data.groupby("method")]
+        keys = [key for key in SETTINGS if any(len(set(m[key])) > 1 for m in of_methods)]
+        keys.insert(0, "method")
         best = of_data.sort_values("best_mean", ascending=False, kind="stable").head(SHOWN)
         shown = best[keys].astype(object).where(best[keys].notna(), "")
         for key in {"lr", "rate"} & {*keys}:
@@ -114,8 +118,8 @@ def table(runs: pd.DataFrame) -> str:
         [
             *lines,
             "",
-            f"top-1: % on the test set, {of_epochs}: the paper's protocol",
-            "held-out: % at the epoch that images outside of those reported on chose",
+            f"top-1: test %, {of_epochs} (the paper's protocol)",
+            "held-out: test %, at an epoch chosen without the images that are reported on",
         ]
     )
 

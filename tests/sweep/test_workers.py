@@ -10,11 +10,14 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from faults import SMALL, SWEEP, checkpoints, environment, same_as, wait_until
+from hydra.core.utils import JobReturn, JobStatus
+
+from hydra_plugins.lpwd.local import Queue
+from lpwd.config.errors import ConfigError
+from lpwd.sweep.workers import Lost, failed
 
 
 def test_errors_reach_the_sweep_whatever_they_are() -> None:
-    from hydra.core.utils import JobReturn, JobStatus
-
     from lpwd.sweep.workers import _portable
 
     class Unpicklable(Exception):
@@ -45,6 +48,53 @@ def test_a_worker_that_is_killed_costs_its_run_nothing(whole: Path, results: Pat
     assert "a worker died with exit code -9" in errors
     assert "its run is tried again" in errors
     assert same_as(whole, results)
+
+
+def lost() -> Any:
+    return failed(Lost("GPU failed"))
+
+
+def completed() -> Any:
+    done = JobReturn()
+    done.status = JobStatus.COMPLETED
+    return done
+
+
+def test_a_run_that_a_gpu_lost_goes_to_another_one() -> None:
+    queue = Queue(4, ["0", "1"])
+    assert (queue.next("0"), queue.next("1")) == (0, 1)
+    assert queue.lost(1, "1", lost()) == "GPU failed; its run is tried again"
+    assert queue.next("1") == 2  # not run 1, which waits for the other
+    assert queue.next("0") == 1
+    assert queue.lost(2, "1", lost()).endswith("GPU 1 failed twice: no more runs go to it")
+    assert queue.next("1") is None
+    assert queue.next("0") == 2
+    assert queue.next("0") == 3
+
+
+def test_a_gpu_that_finishes_runs_is_kept_and_a_run_lost_twice_has_failed() -> None:
+    queue = Queue(5, ["0"])
+    for index in range(3):
+        assert queue.next("0") == index
+        assert "tried again" in queue.lost(index, "0", lost())
+        assert queue.next("0") == index  # there is no other GPU
+        assert queue.lost(index, "0", completed()) == ""
+    assert queue.next("0") == 3
+    queue.lost(3, "0", lost())
+    queue.next("0")
+    assert queue.lost(3, "0", lost()) == ""  # the run's own fault: no second strike
+    assert queue.next("0") == 4
+    queue.lost(4, "0", lost())
+    with pytest.raises(ConfigError, match="every GPU was lost more than once"):
+        queue.next("0")
+
+
+def test_a_lost_processor_is_never_given_up() -> None:
+    queue = Queue(3, [None, None])
+    for index in range(3):
+        assert queue.next(None) == index
+        assert "tried again" in queue.lost(index, None, lost())
+        assert queue.next(None) == index
 
 
 @pytest.mark.parametrize("rate", ["1e9", "0.1"])
