@@ -14,10 +14,10 @@ import pytest
 from conftest import REPOSITORY
 from faults import Warm
 
-from lpwd.reproduce import main
+from lpwd.reproduce import CANNOT_START, main
 from lpwd.store.files import write_whole
 from lpwd.store.store import Store
-from lpwd.sweep import recheck
+from lpwd.sweep import recheck, workers
 
 SWEEP = "-m scale=smoke decay=baseline,wd decay.rate_factor=5,0.5 optimizer.lr_factor=1".split()
 SMALL = "scale.epochs=2 scale.images.train=64 scale.images.test=40 scale.zero_shot_images=5".split()
@@ -195,15 +195,28 @@ def test_a_failing_run_is_named_and_the_sweep_goes_on(tmp_path: Path) -> None:
     assert "1 of 2 runs failed" in done.stderr.splitlines()[-1]
 
 
-def test_runs_that_fail_alike_stop_the_sweep_and_make(tmp_path: Path, reproduce: Reproduce) -> None:
-    """The first reason is said at once; the rest of the runs, and of the targets, is not tried."""
-    (tmp_path / "smoke").mkdir()
-    (tmp_path / "smoke" / "runs").write_text("in the way of what is to be stored")
-    done = reproduce("all", "--scale", "smoke", results=tmp_path)
+def test_runs_that_fail_alike_stop_the_sweep(tmp_path: Path) -> None:
+    """The reason is said at once and at the end; the fourth run is not tried."""
+    sweep = "-m scale=smoke decay=wd decay.rate=9999 seed=0,1,2,3 machine.runs=1".split()
+    done = command("lpwd.train", *sweep, *SMALL, results=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.count("failed: cannot write") == 1 + 1  # when it happens, and at the end
-    assert "error: 3 runs in a row failed alike" in done.stderr.splitlines()[-1]
-    assert "table3" not in done.stdout
+    assert re.search(r"^failed: .*ηλ_i.*\n  the run: .*seed=0$", done.stderr, re.MULTILINE)
+    assert re.search(r"^3 failed: .*ηλ_i", done.stderr, re.MULTILINE)
+    assert done.stderr.splitlines()[-1].startswith("error: 3 runs in a row failed alike")
+
+
+def test_make_all_ends_with_the_first_experiment_that_cannot_start(
+    tmp_path: Path, reproduce: Reproduce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses, begun = iter([1, CANNOT_START]), []
+
+    def run_sweep(*arguments: str) -> int:
+        begun.append(arguments[0])
+        return next(statuses)
+
+    monkeypatch.setattr(workers, "run_sweep", run_sweep)
+    assert reproduce("all", "--scale", "smoke", results=tmp_path).returncode == CANNOT_START
+    assert begun == ["+experiment=table1", "+experiment=table3"]  # failed runs end no `make`
 
 
 def test_one_run_and_its_second_call(warm: Warm, tmp_path: Path) -> None:
