@@ -11,10 +11,10 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from lpwd.analysis import paper, protocols
-from lpwd.analysis.intervals import columns_of
+from lpwd.analysis.intervals import columns_of, equivalence, interval
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import HELD_OUT, PAPERS, Candidates
+from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, Candidates
 from lpwd.config.rates import canonical_number, number
 
 TABLE1_METHODS = ("baseline", "l2", "wd", "lpwd")
@@ -42,23 +42,27 @@ def _cells(
 def cell(main: MainGrid, table: str, method: str, column: Column) -> dict[str, Any]:
     """All that is known of one method in one column, and the paper's own numbers as paper_*."""
     paper_mean, paper_std = paper.reported_cell(table, method, column)
+    effect = paper_mean - paper.reported_cell(table, "wd", column)[0]
     return {
         "method": method,
         **column._asdict(),
-        **found(main.cell(column, method), main.cell(column, "wd")),
+        **found(main.cell(column, method), main.cell(column, "wd"), effect),
         "paper_mean": paper_mean,
         "paper_std": paper_std,
     }
 
 
-def found(candidates: Candidates, wd: Candidates) -> dict[str, Any]:
+def found(candidates: Candidates, wd: Candidates, effect: float) -> dict[str, Any]:
     """What is known of runs among which rates are chosen; accuracies in percent.
+
+    `wd`: WD's runs of the same column · `effect`: the paper's own difference from WD.
 
     mean, std: the paper's protocol, of the run `hash` at lr and rate · heldout: the held-out
     protocol, of the runs `heldout_hash` · seeds_*: fresh seeds at the rates the paper's protocol
     chose, by its statistic (n without diverged ones) · heldout_seeds_*: the same by and at the
     rates of the held-out protocol · over_wd_*, heldout_over_wd_*: these less WD's in the same
-    column, paired by seed (a diverged one counts as 0 %) · runs, diverged, expected: seed-0 runs
+    column, paired by seed (a diverged one counts as 0 %), and *_margin: the smaller of
+    `intervals.MARGINS`, times `effect`, that it is within · runs, diverged, expected: seed-0 runs
     stored, of which diverged, and how many the grid has.
     """
     best = candidates.runs.merge(candidates.choice(PAPERS)[["hash"]], on="hash")
@@ -81,15 +85,36 @@ def found(candidates: Candidates, wd: Candidates) -> dict[str, Any]:
         **columns_of("seeds", seeds),
         "seeds_diverged": int(seeds.isna().sum()),
         **columns_of("heldout_seeds", held_out_seeds),
-        **columns_of("over_wd", _over_wd(candidates, wd, PAPERS)),
-        **columns_of("heldout_over_wd", _over_wd(candidates, wd, HELD_OUT)),
+        **_over_wd("over_wd", candidates, wd, PAPERS, effect),
+        **_over_wd("heldout_over_wd", candidates, wd, HELD_OUT, effect),
     }
 
 
-def _over_wd(candidates: Candidates, wd: Candidates, protocol: str) -> pd.Series:
-    """Fresh seeds less WD's in the same column; empty for WD itself."""
+def _over_wd(
+    prefix: str, candidates: Candidates, wd: Candidates, protocol: str, effect: float
+) -> dict[str, float]:
+    """Fresh seeds less WD's in the same column, and their margin; empty for WD itself."""
     mine = candidates.fresh(protocol)
-    return protocols.difference(mine.iloc[:0] if candidates is wd else mine, wd.fresh(protocol))
+    values = protocols.difference(mine.iloc[:0] if candidates is wd else mine, wd.fresh(protocol))
+    margin, _ = equivalence(interval(values), effect)
+    return {**columns_of(prefix, values), f"{prefix}_margin": margin}
+
+
+@cache
+def by_seed(main: MainGrid) -> pd.DataFrame:
+    """Top-1 (%) at the chosen rates, a row a seed of a method in a column by a protocol.
+
+    Columns: data, model, optimizer, method, protocol, seed (0 chose the rates), top1 (NaN:
+    diverged). Cells whose grid is not whole have no row.
+    """
+    found = [
+        {**column._asdict(), "method": method, "protocol": protocol, "seed": seed, "top1": top1}
+        for column in paper.columns(main.scale)
+        for method in paper.METHOD_NAMES
+        for protocol in PROTOCOLS
+        for seed, top1 in main.by_seed(column, method, protocol).items()
+    ]
+    return pd.DataFrame(found, columns=[*Column._fields, "method", "protocol", "seed", "top1"])
 
 
 #: The rows of Table 2; those of L2 where it has a λ_base of its own.

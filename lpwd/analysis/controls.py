@@ -97,10 +97,13 @@ def parts(main: MainGrid) -> pd.DataFrame:
     a 95 % interval (`intervals.columns_of`) · strong, strong_seeds_*: under the strongest penalty,
     the same η and λ for both.
     """
-    found = {kind: candidates(main, kind) for part in PARTS for kind in (part.run, part.reference)}
+    asked = [
+        part for part in PARTS if not (part.run.scratch and paper.from_scratch(main.scale.name))
+    ]
+    found = {kind: candidates(main, kind) for part in asked for kind in (part.run, part.reference)}
     strongest = strong_penalty(main.scale, "adam")
     return pd.DataFrame(
-        [_row(part, found[part.run], found[part.reference], strongest) for part in PARTS]
+        [_row(part, found[part.run], found[part.reference], strongest) for part in asked]
     )
 
 

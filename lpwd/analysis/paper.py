@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 from omegaconf import DictConfig
 
+from lpwd.config.compose import composed
 from lpwd.config.paths import ROOT
 
 REPORTED = ROOT / "results" / "reported"
@@ -111,7 +112,14 @@ def scale_note(scale: DictConfig, *datasets: str) -> str:
     sizes = {model.partition("_")[2] for model in scale.grid.models}
     size = f"{sizes.pop()} models" if len(sizes) == 1 else "small models"
     images = f"{scale.images.train:,} training images"
-    return f"{scale.name} scale: {data}, {images}, {size} — not the paper's setting"
+    start = " from scratch" if from_scratch(scale.name) else ""
+    return f"{scale.name} scale: {data}, {images}, {size}{start} — not the paper's setting"
+
+
+@cache
+def from_scratch(scale: str) -> bool:
+    """Does a scale train its models from scratch? The paper's are pretrained."""
+    return not composed([f"scale={scale}"]).model.pretrained
 
 
 def fill_command(target: str, scale: DictConfig) -> str:

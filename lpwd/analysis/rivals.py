@@ -30,6 +30,8 @@ def rivals(main: MainGrid) -> pd.DataFrame:
     column = paper.ablation_column(main.scale)
     lrs = rate_grid(main.scale, column.optimizer).lrs
     baseline, wd = (main.cell(column, method) for method in ("baseline", "wd"))
+    # A rival's difference from WD is held against the size of LPWD's in the paper.
+    effect = cells.table3(main).set_index("method")["paper_mean"]
     pretrained = composed([f"scale={main.scale.name}"]).model.pretrained is not False
     of_kind = {"Baseline": baseline, "WD": wd}
     of_kind |= {kind.name: kind.candidates(main, lrs) for kind in KINDS + TOWARDS * pretrained}
@@ -39,7 +41,7 @@ def rivals(main: MainGrid) -> pd.DataFrame:
                 "name": name,
                 "method": "wd" if candidates is wd else name,
                 **column._asdict(),
-                **cells.found(candidates, wd),
+                **cells.found(candidates, wd, effect["lpwd"] - effect["wd"]),
             }
             for name, candidates in of_kind.items()
         ]

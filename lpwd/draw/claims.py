@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lpwd.analysis import claims, paper
+from lpwd.analysis.cells import by_seed
 from lpwd.analysis.claims.effects import three_digits
 from lpwd.analysis.claims.rule import RULE
 from lpwd.analysis.main_grid import MainGrid
@@ -18,8 +19,12 @@ HEADER = ["Claim", "Where", "The paper", "Measured effect", "95 % interval", "Fr
 
 
 def files(main: MainGrid) -> dict[str, bytes]:
-    """claims.csv and claims.md."""
-    return {"claims.csv": csv(claims.data(main)), "claims.md": markdown(main).encode()}
+    """claims.csv and claims.md, and seeds.csv: what each seed gave, which they rest on."""
+    return {
+        "claims.csv": csv(claims.data(main)),
+        "claims.md": markdown(main).encode(),
+        "seeds.csv": csv(by_seed(main)),
+    }
 
 
 def markdown(main: MainGrid) -> str:

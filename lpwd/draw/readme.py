@@ -33,8 +33,10 @@ NOTE = (
     " Held-out: rates and epoch chosen on other images than those reported on."
 )
 GLOSS = (
-    "*No effect of the paper's size*: the interval includes zero, and not the paper's number; a"
-    " smaller effect may be there. *On average*: the mean of the cases holds, but not every case."
+    "*Equivalent within ±m*: two one-sided tests say that the mean effect is smaller than m in"
+    " either direction; m is half of the paper's effect, else all of it. *No effect of the paper's"
+    " size*: the interval includes zero, and not the paper's number; a smaller effect may be there."
+    " *On average*: the mean of the cases holds, but not every case."
 )
 
 

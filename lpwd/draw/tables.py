@@ -52,7 +52,9 @@ LEGEND = {
     " seed that chose them is left out. No interval under {least} seeds. The interval says how far"
     " one method is known, not whether two differ.",
     "fresh seeds, less WD's": "less WD's: the same, differences from WD paired by seed. Where the"
-    " interval includes 0, which is better is undecided.",
+    " interval includes 0, which is better is undecided; within ±m: it is equivalent to WD, since"
+    " the interval lies between −m and m (two one-sided tests at 2.5 %); m is half of the paper's"
+    " own difference, else all of it. Each interval by itself, not corrected for their number.",
 }
 
 

@@ -81,8 +81,15 @@ def interval_text(c: Any, prefix: str) -> str:
 
 
 def over_wd_text(c: Any, prefix: str) -> str:
-    """Mean and 95 % interval of the difference from WD; `prefix`: over_wd or heldout_over_wd."""
-    return NONE if c.method == "wd" else signed_span(interval_in(c, prefix))
+    """Mean and 95 % interval of the difference from WD, and what it is within, if it is small.
+
+    `prefix`: over_wd or heldout_over_wd.
+    """
+    if c.method == "wd":
+        return NONE
+    margin = getattr(c, f"{prefix}_margin")
+    within = "" if math.isnan(margin) else f" within ±{margin:.2f}"
+    return signed_span(interval_in(c, prefix)) + within
 
 
 # -- looks -----------------------------------------------------------------------------------------

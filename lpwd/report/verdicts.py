@@ -19,6 +19,7 @@ NO_CHOICE = "no choice of rates or epochs"
 SIGNS = {
     rule.SUPPORTED: "✓",
     rule.NOT_SUPPORTED: "✗",
+    rule.EQUIVALENT: "≈",
     rule.INCONCLUSIVE: "?",
     rule.NOT_MEASURED: "–",
 }
@@ -67,7 +68,7 @@ PLAIN = {
     "Of the three steps from WD to LPWD, RWD contributes most": Plain(
         STEPS, "Of the three ideas the first, RWD, adds the most.", "table3"
     ),
-    f"PWD is better than RWD at large λ ({curves.LARGE_FACTOR} times the base and more)": Plain(
+    f"PWD is better than RWD at large λ (the {curves.LARGE} largest of the grid)": Plain(
         STEPS,
         "Decaying before the forward pass (PWD) beats RWD where the decay is strong.",
         "figure3",

@@ -4,15 +4,19 @@ import math
 from io import BytesIO
 from typing import Any
 
+import hypothesis
+import numpy as np
 import pandas as pd
 import pytest
 import simulated
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from lpwd.analysis import claims, intervals, paper
 from lpwd.analysis.claims import curves, grids, rule, tables
 from lpwd.analysis.claims.rule import (
+    EQUIVALENT,
     INCONCLUSIVE,
     NOT_MEASURED,
     NOT_SUPPORTED,
@@ -105,13 +109,75 @@ def test_fresh_seeds_are_decided_by_their_interval_and_seed_0_has_no_part() -> N
 
 
 def test_an_interval_below_the_papers_effect_excludes_it() -> None:
-    around_zero = Measured(effects([0.0, 0.1, -0.1, 0.01]), 1)
+    around_zero = Measured(effects([0.0, 0.1, -0.4, 0.01]), 1)  # −0.10 ± 0.66
     assert decide(around_zero, always=False).verdict == INCONCLUSIVE
-    found = decide(around_zero, always=False, reported=0.5)
+    found = decide(around_zero, always=False, reported=0.7)
     assert (found.verdict, found.reason) == (NOT_SUPPORTED, "no effect of the paper's size")
-    assert decide(around_zero, always=False, reported=0.2).verdict == INCONCLUSIVE
+    assert decide(around_zero, always=False, reported=0.5).verdict == INCONCLUSIVE
     smaller = Measured(effects([0.0, 0.1, 0.11, 0.09]), 1)
-    assert decide(smaller, always=False, reported=0.5).verdict == SUPPORTED
+    assert decide(smaller, always=False, reported=0.2).verdict == SUPPORTED
+
+
+def test_an_effect_within_the_margins_is_equivalent_and_the_smaller_one_is_named() -> None:
+    around_zero = Measured(effects([0.0, 0.1, -0.1, 0.01]), 1)  # 0.003 ± 0.248
+    for reported, margin, text in (
+        (0.6, 0.3, "within ±0.3, half of the paper's effect"),
+        (0.3, 0.3, "within ±0.3, the paper's effect"),
+    ):
+        found = decide(around_zero, always=False, reported=reported)
+        assert (found.verdict, found.reason) == (EQUIVALENT, text)
+        assert found.margin == pytest.approx(margin)
+    assert math.isnan(decide(around_zero, always=False, reported=0.2).margin)
+    small = decide(Measured(effects([0.0, 0.1, 0.11, 0.09]), 1), always=False, reported=0.5)
+    assert (small.verdict, small.reason) == (SUPPORTED, "within ±0.25, half of the paper's effect")
+    without_seeds = decide(Measured(effects(*[[0.1]] * 8), 8), always=False, reported=9)
+    assert (without_seeds.verdict, without_seeds.reason) == (SUPPORTED, "")
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=10), st.floats(0.1, 6))
+def test_equivalence_is_two_one_sided_t_tests(values: list[float], margin: float) -> None:
+    hypothesis.assume(np.std(values) > 1e-3)
+    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    larger = max(above, below)
+    hypothesis.assume(abs(larger - intervals.LEVEL) > 1e-9)
+    assert intervals.interval(values).within(margin) == (larger < intervals.LEVEL)
+
+
+def test_holms_intervals_decide_as_his_step_down_procedure_does() -> None:
+    """Of three columns the surest is held to 0.05/3; the next fails 0.05/2, and with it the last."""
+    table = pd.DataFrame(
+        {"b": [0.6, 1.0, 1.4, 0.4], "a": [2.0, 2.1, 1.9, 2.2], "c": [1.0, -0.5, 0.8, 0.1]}
+    )
+    p = {name: stats.ttest_1samp(table[name], 0).pvalue for name in table}
+    assert p["a"] < 0.05 / 3 < p["b"] < 0.05 < p["c"]  # b alone is off zero, corrected it is not
+    found = intervals.holm(table)
+    assert list(found) == ["b", "a", "c"]
+    assert found["a"] == intervals.interval(table["a"], 0.025 / 3)
+    assert found["b"] == intervals.interval(table["b"], 0.025 / 2)
+    assert found["c"] == intervals.interval(table["c"], 0.025 / 2)
+    assert found["a"].low > 0 > found["b"].low
+    assert intervals.interval(table["b"]).low > 0
+
+
+def test_a_cell_against_the_paper_refutes_all_but_not_by_chance() -> None:
+    """One of four cells is below zero; alone at 95 %, or also when corrected for four."""
+    up = [9.0, 1.0, 1.3, 0.8, 1.1]
+
+    def found(cell: list[float], always: bool = True) -> rule.Decision:
+        return decide(Measured(effects(up, up, up, [0.0, *cell]), 4), always)
+
+    surely, perhaps = [-0.5, -0.52, -0.48, -0.51], [-0.5, -0.3, -1.0, -0.4]
+    refuted = found(surely)
+    assert (refuted.verdict, refuted.reason) == (NOT_SUPPORTED, "1 of 4 cells against the paper")
+    assert (refuted.above, refuted.below, refuted.held) == (3, 1, 3)
+    assert found(surely, always=False).verdict == SUPPORTED
+    noisy = [9.0, 3.0, -1.0, 2.0, 0.4]
+    open_ = decide(Measured(effects(noisy, noisy, noisy, [0.0, *perhaps]), 4), always=True)
+    assert (open_.verdict, open_.reason) == (
+        INCONCLUSIVE,
+        "it could be chance; 0 of 4 cells against the paper (1 if not corrected for their number)",
+    )
 
 
 def test_cells_are_averaged_within_a_seed_for_they_share_it() -> None:

@@ -12,8 +12,8 @@ from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import DIVERGED, PAPERS, fresh_or_first
 from lpwd.config.rates import number, rate_grid
 
-#: A λ is large from this multiple of its base.
-LARGE_FACTOR = 10
+#: How many of the grid's λ are large: in the paper 10 and 50 times the base.
+LARGE = 2
 
 
 def pwd_over_rwd(main: MainGrid) -> Measured:
@@ -34,10 +34,9 @@ def _gains(main: MainGrid) -> tuple[pd.DataFrame, list[float]]:
     """PWD − RWD, a row a seed and a column a λ of Figure 3b; and those λ that are large."""
     optimizer = paper.ablation_column(main.scale).optimizer
     rates = rate_grid(main.scale, optimizer).rates
-    large = LARGE_FACTOR * main.scale.base[optimizer].rate * (1 - 1e-9)
     frame = figures.gains(main, diverged=DIVERGED)
     table = frame.pivot_table("gain", "seed", "rate", dropna=False).reindex(columns=rates)
-    return table, [rate for rate in rates if rate >= large]
+    return table, sorted(rates, reverse=True)[:LARGE]
 
 
 def zero_shot_falls(main: MainGrid) -> Measured:

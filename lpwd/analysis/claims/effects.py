@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lpwd.analysis import paper
-from lpwd.analysis.intervals import LEAST_SEEDS, interval
+from lpwd.analysis.intervals import LEAST_SEEDS, holm
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.config.rates import number
@@ -57,14 +57,14 @@ def three_digits(value: float) -> str:
 
 
 def by_model(found: pd.DataFrame) -> str:
-    """The effect of each model (the cells) and its own interval; "" without seeds."""
+    """The effect of each model (the cells) and its corrected interval; "" without seeds."""
+    fresh = found[found["seed"] > 0].pivot_table("effect", "seed", "cell")
     texts = []
-    for model, of_model in found.groupby("cell"):
-        own = interval(of_model.loc[of_model["seed"] > 0, "effect"])
+    for model, own in holm(fresh).items():
         if not own.known:
             return ""
         middle, low, high = map(three_digits, own[:3])
-        texts.append(f"{paper.model_name(str(model))} {middle} [{low}, {high}]")
+        texts.append(f"{paper.model_name(model)} {middle} [{low}, {high}]")
     return ", ".join(texts)
 
 

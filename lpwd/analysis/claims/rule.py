@@ -9,13 +9,10 @@ import pandas as pd
 from scipy.special import bdtrc
 
 from lpwd.analysis import intervals
-from lpwd.analysis.intervals import LEAST_SEEDS, Interval
+from lpwd.analysis.intervals import LEAST_SEEDS, LEVEL, Interval, equivalence
 
-SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
+SUPPORTED, NOT_SUPPORTED, EQUIVALENT = "supported", "not supported", "equivalent"
 INCONCLUSIVE, NOT_MEASURED = "inconclusive", "not measured"
-
-#: Of one side: a 95 % interval leaves as much outside.
-LEVEL = 0.025
 #: Without fresh seeds, fewer cells than this can decide nothing: ½ⁿ is above LEVEL.
 LEAST_CELLS = math.ceil(-math.log2(LEVEL))
 
@@ -26,17 +23,25 @@ each cell that the claim speaks of (a column of Table 1, a λ of Figure 3b …).
 1. **Basis.** Where all cells share at least {LEAST_SEEDS} fresh seeds (the seed that chose
    the rates left out), the effects are theirs, paired by seed. They are averaged over the cells
    within each seed, and the mean over seeds gets a 95 % interval (Student's t): what is judged is
-   the mean of the cells, not each. Else the effects
-   are those of the grid, one run a cell, and sign tests over the cells take the interval's place.
+   the mean of the cells. Each cell gets an interval, too, corrected for their number (Holm).
+   Else the effects are those of the grid, one run a cell, and sign tests over the cells take the
+   intervals' place.
 2. **{NOT_MEASURED}**: no run of the claim is stored.
 3. **{INCONCLUSIVE}**: a cell is missing; or there are no fresh seeds and fewer than
    {LEAST_CELLS} cells.
 4. **{SUPPORTED}**: the interval lies above zero; or, without fresh seeds, a one-sided sign test
    gives p ≤ {LEVEL}, a tie counting against the paper ({LEAST_CELLS} of {LEAST_CELLS}, 8 of 8 …).
    If the claim says *all* or *always*, every case must hold, too.
-5. **{NOT_SUPPORTED}**: the interval lies below zero; or it includes zero, but not the effect that
-   the paper itself prints; or, without fresh seeds, the sign test goes the other way.
-6. **{INCONCLUSIVE}**: anything else. Chance could have done it, or it does not hold throughout.
+5. **{NOT_SUPPORTED}**: the interval lies below zero; or, without fresh seeds, the sign test goes
+   the other way; or, if the claim says *all* or *always*, one cell's corrected interval lies
+   below zero.
+6. **{EQUIVALENT}** within ±m: the interval includes zero, and two one-sided tests (TOST), each at
+   {100 * LEVEL} %, say that the effect is smaller than m in either direction; that is, the
+   interval lies between −m and m. m is half of the effect that the paper prints or, where that is
+   not reached, all of it. Both follow from the paper's tables alone; they were fixed after the
+   seeds of scale `mini` were trained, and before any of scale `scratch`.
+7. **{NOT_SUPPORTED}**: the interval includes zero, but not the effect that the paper prints.
+8. **{INCONCLUSIVE}**: anything else. Chance could have done it, or it does not hold throughout.
 
 One number decides nothing. The sign test takes cells as independent; those of one grid share a seed
 and neighbouring rates, so a claim about the whole grid counts one cell a column of Table 1. A
@@ -59,7 +64,11 @@ class Measured(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """A verdict, why, and what it rests on; low and high are NaN without fresh seeds."""
+    """A verdict, why, and what it rests on; low and high are NaN without fresh seeds.
+
+    margin: the smaller of MARGINS (times the paper's effect) that the effect is within; NaN: of
+    none · above, below: how many cells' corrected intervals lie above zero, and below it.
+    """
 
     verdict: str
     reason: str
@@ -70,6 +79,9 @@ class Decision(NamedTuple):
     n: int
     held: int
     cases: int
+    margin: float
+    above: int
+    below: int
 
 
 def decide(measured: Measured, always: bool, reported: float = math.nan) -> Decision:
@@ -83,6 +95,7 @@ def decide(measured: Measured, always: bool, reported: float = math.nan) -> Deci
     by_cell = (shared if found.known else table.reindex([0])).mean().dropna()
     cases = by_cell if measured.cases is None else measured.cases.dropna()
     held, of = int((cases > 0).sum()), len(cases)
+    cells = Cells(shared if found.known else shared.iloc[:0])
     if by_cell.empty:
         verdict, reason = NOT_MEASURED, "runs are missing"
     elif len(by_cell) < measured.expected:
@@ -90,26 +103,57 @@ def decide(measured: Measured, always: bool, reported: float = math.nan) -> Deci
     elif not found.known and len(by_cell) < LEAST_CELLS:
         verdict, reason = INCONCLUSIVE, "one run of each is too few: fresh seeds will tell"
     else:
-        verdict, reason = _judge(by_cell, found, reported, held == of or not always)
+        every = held == of if always else None
+        verdict, reason = _judge(by_cell, found, reported, every, cells)
     mean = float(by_cell.mean()) if len(by_cell) else math.nan
     basis = "fresh seeds" if found.known else "grid" if len(by_cell) else "–"
     n = found.n if found.known else len(by_cell)
-    return Decision(verdict, reason, mean, found.low, found.high, basis, n, held, of)
+    margin, _ = equivalence(found, reported)
+    numbers = mean, found.low, found.high, basis, n, held, of, margin, cells.above, cells.below
+    return Decision(verdict, reason, *numbers)
+
+
+class Cells:
+    """The cells of a claim (columns; rows are seeds), each with its interval."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        corrected = intervals.holm(table).values()
+        self.count = table.shape[1]
+        self.above = sum(found.low > 0 for found in corrected)
+        self.below = sum(found.high < 0 for found in corrected)
+        self.below_alone = sum(intervals.interval(table[cell]).high < 0 for cell in table)
 
 
 def _judge(
-    by_cell: pd.Series, found: Interval, reported: float, throughout: bool
+    by_cell: pd.Series, found: Interval, reported: float, every: bool | None, cells: Cells
 ) -> tuple[str, str]:
-    """Verdict and reason once all runs are there; `throughout`: no case is against the claim."""
+    """Verdict and reason once all runs are there; `every`: does each case hold? None: no matter."""
     right = found.low > 0 if found.known else sign_test(by_cell) <= LEVEL
     wrong = found.high < 0 if found.known else sign_test(-by_cell) <= LEVEL
-    if right and throughout:
-        return SUPPORTED, ""
+    margin, name = equivalence(found, reported)
+    small = f"within ±{margin:.3g}, {name}" if name else ""
+    if right and every is not False:
+        return SUPPORTED, small
     if wrong:
-        return NOT_SUPPORTED, "the effect is against the paper"
-    if found.high < reported and not right:
-        return NOT_SUPPORTED, "no effect of the paper's size"
-    return INCONCLUSIVE, "on average, not in every case" if right else "it could be chance"
+        return NOT_SUPPORTED, _joined("the effect is against the paper", small)
+    alone = ""
+    if every is not None and cells.below_alone:
+        alone = f"{cells.below} of {cells.count} cells against the paper"
+        if cells.below != cells.below_alone:
+            alone += f" ({cells.below_alone} if not corrected for their number)"
+    if alone and cells.below:
+        return NOT_SUPPORTED, _joined(alone, small)
+    if right:
+        return INCONCLUSIVE, _joined("on average, not in every case", small, alone)
+    if small:
+        return EQUIVALENT, _joined(small, alone)
+    if found.high < reported:
+        return NOT_SUPPORTED, _joined("no effect of the paper's size", alone)
+    return INCONCLUSIVE, _joined("it could be chance", alone)
+
+
+def _joined(*texts: str) -> str:
+    return "; ".join(filter(None, texts))
 
 
 def sign_test(effects: pd.Series) -> float:
