@@ -10,7 +10,7 @@ export NO_ALBUMENTATIONS_UPDATE = 1
 TESTED = CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 WANDB_MODE=offline
 REPRODUCE = $(BIN)/python -m lpwd.reproduce
 
-TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 claims report controls rivals draw all
+TARGETS := table1 table2 table3 figure1 figure2 figure3 figure4 figure5 figure6 moredecay claims report controls rivals draw all
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo docs test bench test-launchers test-faults lint format doctor plan recheck forget clean-results pretrain notebooks test-report $(TARGETS)
@@ -40,6 +40,10 @@ demo: setup ## Table 1 and Figure 1 at smoke scale, in minutes
 table1 table2 table3: setup ## Train what is missing, then write the table to results/<scale>/
 	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
 figure1 figure2 figure3 figure4 figure5: setup ## Train what is missing, then draw the figure
+	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
+figure6: setup ## Not in the paper: robustness to λ as a curve (with SEEDS=5)
+	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
+moredecay: setup ## WD and LPWD beyond the grid, 4 to 60 times its largest λ, into Figure 6
 	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'
 controls: setup ## The controls that the paper lacks: what each part of LPWD contributes
 	@$(REPRODUCE) $@ --scale '$(SCALE)' --seeds '$(SEEDS)'

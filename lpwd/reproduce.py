@@ -28,7 +28,7 @@ from lpwd.sweep import cost, doctor, plan, recheck, workers
 
 DRAWINGS = (*plan.PAPER, "claims", "report")
 OTHERS = (
-    *("controls", "rivals", "all", "draw", "demo", "doctor", "plan"),
+    *(*plan.FURTHER, "all", "draw", "demo", "doctor", "plan"),
     *("recheck", "forget", "clean-results"),
 )
 COMMANDS = (*DRAWINGS, *OTHERS)
@@ -66,7 +66,7 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
         return 0
     if target == "clean-results":
         return clean(scale)
-    every = (*DRAWINGS, "controls", "rivals", *pages_of(scale))
+    every = (*DRAWINGS, "controls", "rivals", "figure6", *pages_of(scale))
     sets = {"all": (*DRAWINGS, *pages_of(scale)), "draw": every, "demo": ("table1", "figure1")}
     targets = sets.get(target, (target,))
     doctor.check_writable(results_dir(scale))

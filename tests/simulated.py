@@ -54,17 +54,17 @@ def main(scale: DictConfig, **kwargs: Any) -> MainGrid:
 def stored(
     jobs: Iterable[identity.Settings],
     scale: DictConfig,
-    level: Callable[[Run], float],
+    top1: Callable[[Run], float],
     seeds: int = 0,
 ) -> Results:
-    """Every job as a stored run, with `seeds` fresh seeds; its test top-1 by `level` of its row."""
+    """Every run of these settings, and `seeds` fresh seeds of each; top-1 by its row."""
     made = []
     for settings in jobs:
         for seed in range(seeds + 1):
             row = {**frames.row_of_settings(settings), "seed": seed}
             row |= {"lr_factor": 1.0, "rate_factor": 1.0}
             row["hash"] = identity.run_id({**settings, "seed": seed})
-            run_row, epochs, _ = simulate(row, scale, level(row), diverges=False)
+            run_row, epochs, _ = simulate(row, scale, top1(row), diverges=False)
             made.append((run_row, [{**epoch, "hash": row["hash"]} for epoch in epochs]))
     return Results(
         frame([m[0] for m in made], frames.RUN_COLUMNS),

@@ -79,11 +79,10 @@ PARTS = [
 
 
 def candidates(main: MainGrid, kind: Kind) -> Candidates:
-    """The runs of a kind at the controls' η."""
+    """The runs of a kind in Table 3's column, at the controls' rates, all seeds."""
     base = main.scale.base.adam.lr
-    return kind.candidates(
-        main, [float(canonical_number(base * f)) for f in lr_factors(main.scale)]
-    )
+    lrs = [float(canonical_number(base * factor)) for factor in lr_factors(main.scale)]
+    return main.of_kind(paper.ablation_column(main.scale), kind.columns, kind.scratch, lrs)
 
 
 @cache

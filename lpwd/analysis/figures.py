@@ -1,4 +1,4 @@
-"""What Figures 1 to 5 show, as frames: {file name: frame} for each.
+"""What the figures show, as frames: {file name: frame} for each.
 
     figures.data("figure3", main)        the frames
     figures.missing("figure3", main)     how many runs it lacks
@@ -14,7 +14,7 @@ from functools import cache
 
 import pandas as pd
 
-from lpwd.analysis import paper
+from lpwd.analysis import paper, robustness
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import PAPERS, Candidates
 from lpwd.config.rates import rate_grid, strong_penalty
@@ -183,4 +183,5 @@ FIGURES: dict[str, tuple[Callable[[MainGrid], Frames], Callable[[MainGrid], int]
     "figure3": (figure3, _missing3),
     "figure4": (figure4, _missing_cells(PAIR)),
     "figure5": (figure5, _missing5),
+    "figure6": (robustness.figure6, robustness.missing),
 }

@@ -66,7 +66,7 @@ def holm(table: pd.DataFrame) -> dict[str, Interval]:
         found[name] = interval(table[name], LEVEL / left)
         if found[name].low > 0 or found[name].high < 0:
             left -= 1
-    return {name: found[name] for name in table}
+    return {str(name): found[name] for name in table}
 
 
 def _p_value(values: Iterable[float]) -> float:

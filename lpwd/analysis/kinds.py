@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from lpwd.analysis import paper
-from lpwd.analysis.main_grid import MainGrid
-from lpwd.analysis.protocols import Candidates
-from lpwd.config.rates import rate_grid
 from lpwd.decay.rates import METHODS
-from lpwd.store.identity import default_setting
 
 NAMES = {**paper.METHOD_NAMES, "cwd": "CWD", "cwd_mirrored": "CWD, mask mirrored"}
 
@@ -51,18 +46,3 @@ class Kind(NamedTuple):
             "towards": self.towards,
             "coupled": True,
         }
-
-    def candidates(self, main: MainGrid, lrs: Collection[float]) -> Candidates:
-        """Its runs in Table 3's column at these η and every λ of the grid, all seeds."""
-        scale, column = main.scale, paper.ablation_column(main.scale)
-        rates = rate_grid(scale, column.optimizer).rates
-        wanted = {
-            **column._asdict(),
-            **self.columns,
-            "setting": default_setting(scale.name, *column, scratch=self.scratch),
-        }
-        runs = main.every.runs
-        kept = runs["lr"].isin(lrs) & runs["rate"].isin(rates)
-        for name, value in wanted.items():
-            kept &= runs[name] == value
-        return Candidates(runs[kept], main.folds, expected=len(lrs) * len(rates))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -38,7 +39,7 @@ class MainGrid:
         self.every = main if every is None else every
         self.runs, self.epochs, self.zero_shot = main
         self._runs_of = dict(list(self.runs.groupby([*Column._fields, "method"])))
-        self._cells: dict[tuple[Column, str], Candidates] = {}
+        self._cells: dict[tuple[Any, ...], Candidates] = {}
 
     @classmethod
     def load(cls, scale: str) -> MainGrid:
@@ -59,6 +60,37 @@ class MainGrid:
             expected = grid_size(self.scale, column.optimizer, method)
             self._cells[key] = Candidates(runs, self.folds, expected)
         return self._cells[key]
+
+    def of_kind(
+        self,
+        column: Column,
+        decay: Mapping[str, Any],
+        scratch: bool = False,
+        lrs: Sequence[float] = (),
+    ) -> Candidates:
+        """All runs of any decay in a column, at the rates of the grid; `lrs`: of these η alone.
+
+        `decay`: DECAY_COLUMNS · `scratch`: not pretrained, whatever the scale's are.
+        """
+        key = column, tuple(decay.items()), scratch, tuple(lrs)
+        if key not in self._cells:
+            grid = rate_grid(self.scale, column.optimizer)
+            runs = self.at_any_rates(column, decay, scratch)
+            kept = runs["lr"].isin(lrs or grid.lrs) & runs["rate"].isin(grid.rates)
+            expected = len(lrs or grid.lrs) * len(grid.rates)
+            self._cells[key] = Candidates(runs[kept], self.folds, expected)
+        return self._cells[key]
+
+    def at_any_rates(
+        self, column: Column, decay: Mapping[str, Any], scratch: bool = False
+    ) -> pd.DataFrame:
+        """The rows of `of_kind`, and those beside the grid."""
+        setting = default_setting(self.scale.name, *column, scratch=scratch)
+        runs = self.every.runs
+        kept = pd.Series(True, index=runs.index)
+        for name, value in {**column._asdict(), **decay, "setting": setting}.items():
+            kept &= runs[name] == value
+        return runs[kept]
 
     def by_seed(self, column: Column, method: str, protocol: str) -> pd.Series:
         """Top-1 (%) of a method at its chosen rates by seed; see `Candidates.by_seed`."""

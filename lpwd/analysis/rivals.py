@@ -10,7 +10,6 @@ from lpwd.analysis import cells, paper
 from lpwd.analysis.kinds import Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import composed
-from lpwd.config.rates import rate_grid
 
 KINDS = [
     Kind("lpwd"),
@@ -28,13 +27,15 @@ TOWARDS = [Kind(method, towards="pretrained") for method in ("wd", "lpwd")]
 def rivals(main: MainGrid) -> pd.DataFrame:
     """A row a kind of runs, Baseline and WD first: its name and `cells.found`."""
     column = paper.ablation_column(main.scale)
-    lrs = rate_grid(main.scale, column.optimizer).lrs
     baseline, wd = (main.cell(column, method) for method in ("baseline", "wd"))
     # A rival's difference from WD is held against the size of LPWD's in the paper.
     effect = cells.table3(main).set_index("method")["paper_mean"]
     pretrained = composed([f"scale={main.scale.name}"]).model.pretrained is not False
+    kinds = KINDS + TOWARDS * pretrained
     of_kind = {"Baseline": baseline, "WD": wd}
-    of_kind |= {kind.name: kind.candidates(main, lrs) for kind in KINDS + TOWARDS * pretrained}
+    of_kind |= {
+        kind.name: main.of_kind(column, kind.columns) for kind in KINDS + TOWARDS * pretrained
+    }
     return pd.DataFrame(
         [
             {

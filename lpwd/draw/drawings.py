@@ -14,6 +14,7 @@ def files(target: str, main: MainGrid) -> dict[str, bytes]:
         from lpwd.draw import tables
 
         return tables.files(target, main)
+    target = "figure6" if target == "moredecay" else target  # its runs are drawn there
     if target.startswith("figure"):  # matplotlib takes half a second to import
         from lpwd.draw import figures
 

@@ -11,7 +11,7 @@ from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import PAPERS, PROTOCOLS, Candidates
 from lpwd.config.compose import scale_config
 from lpwd.config.errors import ConfigError
-from lpwd.store.frames import Results, only, row_of_settings
+from lpwd.store.frames import DECAY_COLUMNS, Results, only, row_of_settings
 from lpwd.store.identity import Settings
 from lpwd.store.summary import held_out
 
@@ -40,7 +40,7 @@ class AmongGrid:
 
 
 class AmongMainGrid:
-    """Choices among the runs of the paper's tables, by the paper's protocol."""
+    """Choices among the runs of a scale's grid, by the paper's protocol."""
 
     def __init__(self, results: Results, scale: str) -> None:
         self.main = MainGrid(as_printed(results, scale), scale_config(scale), results)
@@ -53,6 +53,14 @@ class AmongMainGrid:
         column = Column(row["data"], model or row["model"], row["optimizer"])
         candidates = self.main.cell(column, method or row["method"])
         return _overrides(candidates, (PAPERS,), (*column, method or row["method"]))
+
+    def lrs(self, settings: Settings) -> list[tuple[str, ...]]:
+        """An override with the best η of this kind of decay, its layers and profile too."""
+        row = row_of_settings(settings)
+        column = Column(row["data"], row["model"], row["optimizer"])
+        decay = {name: row[name] for name in DECAY_COLUMNS}
+        found = _overrides(self.main.of_kind(column, decay), (PAPERS,), (*column, *decay.values()))
+        return [overrides[:1] for overrides in found]
 
 
 def _kind(settings: Settings) -> tuple[object, ...]:

@@ -4,7 +4,8 @@ An experiment (configs/experiment/) is a list of grids in `hydra.sweeper.grids`,
 
     axes:    {config key: values}; every combination is a run
     rates:   grid (default: as the axes say) | chosen: η and λ are those that did best in the grid
-             of `model` and `method` (default: the run's own), per dataset and optimizer
+             of `model` and `method` (default: the run's own), per dataset and optimizer |
+             chosen_lr: η did best in the grid of the run's own kind of decay, λ as the axes say
     seeds:   none (default) | chosen: with `hydra.sweeper.seeds=n`, n fresh seeds at the rates that
              the paper's and the held-out protocol chose | all: n fresh seeds of every run
     when:    a condition (default: true), as in ${model.pretrained}; where it fails, no runs
@@ -26,14 +27,17 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from lpwd.config.check import checked
-from lpwd.config.compose import Composer, Config
+from lpwd.config.compose import Composer, Config, scale_config
 from lpwd.config.errors import ConfigError
+from lpwd.config.rates import rate_grid
 from lpwd.decay.checks import check_choice
 from lpwd.store import identity
 from lpwd.store.frames import Results
 from lpwd.sweep.choices import AmongGrid, AmongMainGrid
 
-RATE_KEYS = ("optimizer.lr", "optimizer.lr_factor", "decay.rate", "decay.rate_factor")
+LR_KEYS = ("optimizer.lr", "optimizer.lr_factor")
+#: {rates: the axes that the choice takes the place of}
+CHOSEN = {"chosen": (*LR_KEYS, "decay.rate", "decay.rate_factor"), "chosen_lr": LR_KEYS}
 SEEDS = ("none", "chosen", "all")
 
 
@@ -51,7 +55,7 @@ class Grid:
     def __post_init__(self) -> None:
         if not isinstance(self.axes, Mapping):
             raise ValueError(f"axes={self.axes} must be config keys and their values")
-        check_choice("rates", self.rates, ("grid", "chosen"))
+        check_choice("rates", self.rates, ("grid", *CHOSEN))
         check_choice("seeds", self.seeds, SEEDS)
 
 
@@ -78,7 +82,7 @@ class Expander:
 
     def plain(self, grid: Grid, seeds: int = 0) -> Iterator[Job]:
         """The jobs of a grid that do not wait for a choice of rates."""
-        if grid.rates == "chosen":
+        if grid.rates in CHOSEN:
             return
         for overrides in self._combinations(grid.axes):
             yield self._job(overrides)
@@ -92,9 +96,10 @@ class Expander:
         if not at_rates:
             return
         jobs = [(overrides, seed, self._job(overrides).settings) for overrides, seed in at_rates]
-        if grid.rates == "chosen":
+        if grid.rates in CHOSEN:
             main = AmongMainGrid(results, jobs[0][2]["scale"]["name"])
-            rates_of = partial(main.rates, model=grid.model, method=grid.method)
+            chosen = partial(main.rates, model=grid.model, method=grid.method)
+            rates_of = chosen if grid.rates == "chosen" else main.lrs
         else:
             rates_of = AmongGrid(results, ((j.run, j.settings) for j in self.plain(grid))).rates
         for overrides, seed, settings in jobs:
@@ -109,15 +114,16 @@ class Expander:
     def waiting(self, grid: Grid, seeds: int = 0) -> list[identity.Settings]:
         """The jobs that `chosen` will give, at rates to come; without those that are in a grid."""
         jobs = ((self._job(o).settings, seed) for o, seed in self._at_chosen_rates(grid, seeds))
-        return [s for s, seed in jobs if seed > 0 or s["model"]["name"] != grid.model]
+        return [s for s, seed in jobs if seed > 0 or not _is_in_grid(s, grid)]
 
     def _at_chosen_rates(self, grid: Grid, seeds: int) -> Iterator[tuple[list[str], int]]:
         """Overrides without rates, and the seeds that they are trained with at the chosen ones."""
-        first = 0 if grid.rates == "chosen" else 1
+        first = 0 if grid.rates in CHOSEN else 1
         last = seeds if grid.seeds == "all" or (grid.seeds, grid.rates) == ("chosen", "grid") else 0
         if grid.rates == "grid" and grid.seeds != "chosen":
             return
-        axes = {key: value for key, value in grid.axes.items() if key not in RATE_KEYS}
+        taken = CHOSEN.get(grid.rates, CHOSEN["chosen"])
+        axes = {key: value for key, value in grid.axes.items() if key not in taken}
         yield from product(self._combinations(axes), range(first, last + 1))
 
     def _combinations(self, axes: Mapping[str, Any], of: Sequence[str] = ()) -> Iterator[list[str]]:
@@ -157,6 +163,14 @@ def grids_of(node: Any) -> list[Grid]:
 def unique(jobs: Iterator[Job]) -> list[Job]:
     """Each run once, in the order of its first appearance."""
     return list({job.run: job for job in jobs}.values())
+
+
+def _is_in_grid(settings: identity.Settings, grid: Grid) -> bool:
+    """Is a run at rates to be chosen one of those to choose among?"""
+    if grid.rates == "chosen":
+        return settings["model"]["name"] == grid.model
+    decay, scale = settings["decay"], scale_config(settings["scale"]["name"])
+    return decay["rate"] in rate_grid(scale, settings["optimizer"]["name"]).rates
 
 
 def _listed(value: Any) -> list[Any]:

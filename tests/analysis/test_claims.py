@@ -145,7 +145,7 @@ def test_equivalence_is_two_one_sided_t_tests(values: list[float], margin: float
 
 
 def test_holms_intervals_decide_as_his_step_down_procedure_does() -> None:
-    """Of three columns the surest is held to 0.05/3; the next fails 0.05/2, and with it the last."""
+    """The surest is held to 0.05/3; the next of three fails 0.05/2, and with it the last."""
     table = pd.DataFrame(
         {"b": [0.6, 1.0, 1.4, 0.4], "a": [2.0, 2.1, 1.9, 2.2], "c": [1.0, -0.5, 0.8, 0.1]}
     )

@@ -20,7 +20,7 @@ from lpwd.config.compose import scale_config
 from lpwd.draw import words
 from lpwd.draw.figures.common import STYLE
 from lpwd.draw.words import LOOKS
-from lpwd.report import specs, verdicts
+from lpwd.report import charts, specs, verdicts
 from lpwd.store import identity
 from lpwd.store.frames import Results
 
@@ -146,7 +146,7 @@ def test_it_can_be_read_by_all(any_page: Page) -> None:
 
 def test_it_is_identical_when_rebuilt(mini: MainGrid, page: Page) -> None:
     assert report.page(MainGrid(mini.every, MINI)) == page.html
-    for target in figures.FIGURES:
+    for target in charts.CHARTS:
         assert not re.search(r'"(view|param)_\d+', json.dumps(page.spec(target)))
 
 
@@ -161,7 +161,7 @@ def test_json_cannot_end_its_script() -> None:
 
 def test_every_claim_has_its_plain_words_and_a_drawing_to_look_at() -> None:
     assert set(verdicts.PLAIN) == {claim.text for claim in claims.CLAIMS}
-    drawings = {"table1", "table3", *figures.FIGURES}
+    drawings = {"table1", "table3", *charts.CHARTS}
     assert {plain.target for plain in verdicts.PLAIN.values()} <= drawings
 
 

@@ -1,4 +1,4 @@
-"""Figures 1 to 5 as pictures: each module's `plot` draws the frames of `analysis.figures`.
+"""The figures as pictures: each module's `plot` draws the frames of `analysis.figures`.
 
     figures.plot("figure1", main)    the matplotlib figure
     figures.files("figure1", main)   {file name: content} of its CSVs, .png and .pdf
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from lpwd.analysis import figures, paper
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.draw.figures import figure1, figure2, figure3, figure4, figure5
+from lpwd.draw.figures import figure1, figure2, figure3, figure4, figure5, figure6
 from lpwd.draw.figures.common import STYLE, pictures
 from lpwd.draw.formats import csv
 
@@ -23,6 +23,7 @@ PLOTS = {
     "figure3": figure3.plot,
     "figure4": figure4.plot,
     "figure5": figure5.plot,
+    "figure6": figure6.plot,
 }
 
 
