@@ -150,11 +150,16 @@ def table2(scale: DictConfig) -> pd.DataFrame:
 
 def _paper_rate(parameter: str, optimizer: str, factor: float) -> float:
     """The paper's rate at this multiple of its base; NaN where its Table 2 has none."""
-    reported = paper.reported("table2").set_index(["parameter", "optimizer"])["value"]
-    if (parameter, optimizer) not in reported.index:
-        return math.nan
-    kind = parameter.removesuffix("_base")
-    base = reported.loc[[(f"{kind}_base", optimizer)]].iloc[0]
-    values = reported.loc[[(parameter, optimizer)]]
-    same = values[(values / base).map(canonical_number) == canonical_number(factor)]
-    return float(same.iloc[0]) if len(same) else math.nan
+    return _paper_rates().get((parameter, optimizer, canonical_number(factor)), math.nan)
+
+
+@cache
+def _paper_rates() -> dict[tuple[str, str, float], float]:
+    """{(parameter, optimizer, multiple of its base): value} of the paper's Table 2."""
+    rows = list(paper.reported("table2").itertuples(index=False, name=None))
+    bases = {(parameter, optimizer): value for parameter, optimizer, value in rows}
+    found = {}
+    for parameter, optimizer, value in rows:
+        base = bases[f"{parameter.removesuffix('_base')}_base", optimizer]
+        found[parameter, optimizer, canonical_number(value / base)] = value
+    return found

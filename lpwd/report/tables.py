@@ -177,8 +177,10 @@ def _cell(name: str, target: str, c: Any, main: MainGrid) -> Behind:
     ]
     rates = rate_grid(main.scale, c.optimizer, c.method)
     lambdas = sorted(rates.rates) or [math.nan]
+    runs: list[Any] = list(stored.first.itertuples())
+    first = {(run.lr, _rate(run.rate)): run for run in runs}
     grid = [
-        (number(lr), [_run(stored.at(lr, rate), c.hash) for rate in lambdas])
+        (number(lr), [_run(first.get((lr, _rate(rate))), c.hash) for rate in lambdas])
         for lr in sorted(rates.lrs, reverse=True)
     ]
     return Behind(name, title, facts, [_rate(rate) for rate in lambdas], grid)
@@ -218,14 +220,13 @@ def _stored(c: Any, target: str, main: MainGrid) -> str:
     return text
 
 
-def _run(by_seed: pd.DataFrame, chosen: str) -> Run:
-    if 0 not in by_seed.index:
+def _run(run: Any, chosen: str) -> Run:
+    """A row of runs.csv as a cell of the grid; None: not stored."""
+    if run is None:
         return Run(GAP, "missing")
-    run: Any = by_seed.loc[0]
-    if run["status"] == "diverged":
-        return Run("diverged", "diverged", run["hash"])
-    kind = "chosen" if run["hash"] == chosen else ""
-    return Run(f"{run['best_mean']:.2f}", kind, run["hash"])
+    if run.status == "diverged":
+        return Run("diverged", "diverged", run.hash)
+    return Run(f"{run.best_mean:.2f}", "chosen" if run.hash == chosen else "", run.hash)
 
 
 def _rate(rate: float) -> str:

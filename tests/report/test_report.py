@@ -264,7 +264,7 @@ def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: MainGrid) -> No
 
 
 def test_gaps_are_told_with_the_command_that_fills_them(bare: Page, partial: Page) -> None:
-    for target in (*figures.FIGURES, "table1", "table3", "controls"):
+    for target in (*charts.CHARTS, "table1", "table3", "controls"):
         (section,) = bare.find("section", id=target)
         assert f"make {target} SCALE=smoke" in section["text"]
     (claimed,) = bare.find("section", id="claims")
@@ -291,7 +291,7 @@ def test_diverged_runs_are_told(partial: Page) -> None:
 # -- figures ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", figures.FIGURES)
+@pytest.mark.parametrize("target", charts.CHARTS)
 def test_charts_are_drawn_from_the_figures_numbers(target: str, page: Page) -> None:
     svg = vl_convert.vegalite_to_svg(page.spec(target))
     assert svg.count('class="mark-symbol') + svg.count('class="mark-rect') > 0
@@ -299,7 +299,7 @@ def test_charts_are_drawn_from_the_figures_numbers(target: str, page: Page) -> N
 
 
 def test_charts_without_runs_are_drawn_too(bare: Page) -> None:
-    for target in figures.FIGURES:
+    for target in charts.CHARTS:
         assert "<svg" in vl_convert.vegalite_to_svg(bare.spec(target))
 
 

@@ -39,13 +39,16 @@ METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
 
 
 def pictures(name: str, figure: Figure) -> dict[str, bytes]:
-    """A figure as {name.png, name.pdf: content}."""
+    """A figure as {name.png, name.pdf: content}; its layout is settled once for both."""
     contents = {}
-    for suffix, metadata in METADATA.items():
-        buffer = BytesIO()
-        with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE):
+        if engine := figure.get_layout_engine():  # None: settled before
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        for suffix, metadata in METADATA.items():
+            buffer = BytesIO()
             figure.savefig(buffer, format=suffix, metadata=metadata)
-        contents[f"{name}.{suffix}"] = buffer.getvalue()
+            contents[f"{name}.{suffix}"] = buffer.getvalue()
     return contents
 
 
@@ -144,7 +147,8 @@ def heatmap(
             box.set(facecolor="white", edgecolor="0.7", linewidth=0)
         elif np.isfinite(value):
             shade = "white" if _is_dark(image, value) else "black"
-            ax.text(column, row, text(value), ha="center", va="center", color=shade, fontsize=5.5)
+            place = {"ha": "center", "va": "center", "in_layout": False}  # inside its cell
+            ax.text(column, row, text(value), color=shade, fontsize=5.5, **place)
     if circled and np.isfinite(cells).any():
         row, column = np.unravel_index(np.nanargmax(cells), cells.shape)
         ax.add_patch(
