@@ -94,10 +94,11 @@ test-faults: setup ## Kills and bad input by the hundred, a soak of 1,000 runs: 
 		--junitxml=.pytest_cache/faults.xml \
 		tests/test_faults_long.py tests/test_faults.py tests/test_scarcity.py tests/config/test_bad_input.py
 	$(BIN)/python -m scripts.reliability .pytest_cache/faults.xml
+# Without --quiet, which would silence --strict.
 docs: $(DOCS)/ready ## All pages and the API as a site to search and read offline: site/index.html
 	@mkdir -p $(DOCS)/pages
 	@ln -sfn $(CURDIR)/README.md $(CURDIR)/docs $(CURDIR)/examples $(CURDIR)/results $(CURDIR)/lpwd $(CURDIR)/tests $(DOCS)/pages
-	NO_MKDOCS_2_WARNING=1 DOCS_PAGES=$(abspath $(DOCS))/pages $(DOCS)/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 DOCS_PAGES=$(abspath $(DOCS))/pages $(DOCS)/bin/mkdocs build --strict
 $(DOCS)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --upgrade pip
