@@ -33,9 +33,7 @@ def rivals(main: MainGrid) -> pd.DataFrame:
     pretrained = composed([f"scale={main.scale.name}"]).model.pretrained is not False
     kinds = KINDS + TOWARDS * pretrained
     of_kind = {"Baseline": baseline, "WD": wd}
-    of_kind |= {
-        kind.name: main.of_kind(column, kind.columns) for kind in KINDS + TOWARDS * pretrained
-    }
+    of_kind |= {kind.name: main.of_kind(column, kind.columns) for kind in kinds}
     return pd.DataFrame(
         [
             {

@@ -169,7 +169,7 @@ def widths(main: MainGrid) -> pd.DataFrame:
     for name, runs in frame[frame["name"] != BASELINE.name].groupby("name", sort=False):
         table = shown_seeds(runs)
         mean, is_fresh = table.mean(), table.index[0] > 0
-        best = mean.idxmax()
+        best: Any = mean.idxmax()
         found = pd.DataFrame([stretch(top1, best) for _, top1 in table.iterrows()])
         decades = interval(np.log10(found["high"] / found["low"]))
         of_mean = stretch(mean, best)

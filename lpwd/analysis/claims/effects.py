@@ -45,8 +45,8 @@ def rho(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x[np.isfinite(y)], y[np.isfinite(y)]
     if len(y) < 2 or np.ptp(y) == 0 or np.ptp(x) == 0:
         return float("nan")
-    ranks = (pd.Series(values).rank() for values in (x, y))  # scipy.stats is slow to import
-    return float(np.corrcoef(*ranks)[0, 1])
+    one, other = (pd.Series(values).rank() for values in (x, y))  # scipy.stats is slow to import
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 # -- notes ----------------------------------------------------------------------------------------
