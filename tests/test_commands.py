@@ -200,7 +200,7 @@ def test_runs_that_fail_alike_stop_the_sweep(tmp_path: Path) -> None:
     sweep = "-m scale=smoke decay=wd decay.rate=9999 seed=0,1,2,3 machine.runs=1".split()
     done = command("lpwd.train", *sweep, *SMALL, results=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert re.search(r"\bfailed: decay.*ηλ_i.*\n  the run: .*seed=0\n", done.stderr)
+    assert re.search(r"\bfailed: decay.*ηλ_i.*\n  the run: .* seed=0 ", done.stderr)
     assert re.search(r"\b3 failed: decay.*ηλ_i", done.stderr)
     assert done.stderr.splitlines()[-1].startswith("error: 3 runs in a row failed alike")
 

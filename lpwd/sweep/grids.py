@@ -109,7 +109,7 @@ class Expander:
     def inputs(self, grid: Grid) -> Iterator[Config]:
         """Configs with each choice of data and model that a grid makes: all that it reads."""
         for overrides in self._combinations(grid.axes, of=("data", "model")):
-            yield self.composer.config(overrides)
+            yield checked(self.composer.config(overrides))
 
     def waiting(self, grid: Grid, seeds: int = 0) -> list[identity.Settings]:
         """The jobs that `chosen` will give, at rates to come; without those that are in a grid."""
