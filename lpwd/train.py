@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lpwd.config.check import check_groups, checked, keys, plain
+from lpwd.config.check import checked, command_line, keys, plain
 from lpwd.config.errors import CannotWrite, ConfigError, is_out_of_memory, one_line_errors
 from lpwd.config.paths import CONFIGS
 from lpwd.inputs.check import check_inputs
@@ -43,14 +43,14 @@ def run_once(cfg: DictConfig) -> str:
     """
     config = checked(plain(cfg))
     check_inputs(config)
-    if config["wandb"]["mode"] == "online":
-        from lpwd.training import wandb_log
-
-        wandb_log.check()
     settings = identity.settings(config)
     run, store = identity.run_id(settings), Store(config["scale"]["name"])
     if store.has(run):
         return f"{describe(run, store.summary(run))}; stored already, another seed= trains anew"
+    if config["wandb"]["mode"] != "disabled":
+        from lpwd.training import wandb_log
+
+        wandb_log.check(config["wandb"]["mode"], config["wandb"]["project"])
     with RunLock(store.work(run)) as lock:
         if not lock.mine:
             return f"{run} is in training elsewhere ({lock.holder})"
@@ -119,7 +119,7 @@ def main() -> None:
     # Hydra warns that it validates our launcher configs against the plugins' schemas: as intended.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
     with one_line_errors(keys()):
-        check_groups(sys.argv[1:])
+        sys.argv[1:] = command_line(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(task)()
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from lpwd.config.errors import ConfigError, one_line_errors
 from lpwd.config.machine import choose_device
+from lpwd.config.paths import named
 from lpwd.inputs import cache, models, sources
 from lpwd.inputs.loaders import DeviceBatches
 from lpwd.inputs.seeds import generator
@@ -50,7 +51,7 @@ def main(cfg: DictConfig) -> None:
     """Train to the end, from the checkpoint if there is one; then export and measure."""
     torch.set_num_threads(cfg.threads)
     device = choose_device(cfg.device)
-    splits = cache.load(sources.SOURCES[cfg.data.name], Path(cfg.data.root).expanduser())
+    splits = cache.load(sources.SOURCES[cfg.data.name], named(cfg.data.root))
     norm = {"mean": cfg.data.mean, "std": cfg.data.std, "device": device}
     train, val = (DeviceBatches(splits[s], batch_size=500, **norm) for s in ("train", "val"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.singleton import Singleton
@@ -12,6 +11,7 @@ from hydra.core.utils import JobReturn, setup_globals
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_plugins.lpwd.cluster import ClusterLauncher, progress, returned
+from lpwd.config.paths import named
 
 #: Variables that begin so reach Ray's workers, wherever they are.
 PASSED_ON = ("LPWD_", "HF_", "WANDB_", "NO_ALBUMENTATIONS_UPDATE")
@@ -56,7 +56,7 @@ class RayLauncher(ClusterLauncher):
         environment = {key: os.environ[key] for key in os.environ if key.startswith(PASSED_ON)}
         for key in FOLDERS:
             if key in environment:
-                environment[key] = str(Path(environment[key]).absolute())
+                environment[key] = str(named(environment[key]))
         return {**self.init, "runtime_env": {"env_vars": environment}}
 
     def _remote(self, cluster: dict[str, float]) -> tuple[DictConfig, list[str]]:

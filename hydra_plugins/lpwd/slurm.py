@@ -62,7 +62,7 @@ class SubmititSlurmLauncher(ClusterLauncher):
         from lpwd.config.errors import ConfigError
         from lpwd.store.files import results_dir
 
-        folder = self.folder or results_dir(self.config.scale.name).absolute() / "submitit" / "%j"
+        folder = self.folder or results_dir(self.config.scale.name) / "submitit" / "%j"
         shared = self.module("hydra_submitit_launcher.config").BaseQueueConf.__annotations__
         parameters = {
             key if key in shared else f"{self.cluster}_{key}": value

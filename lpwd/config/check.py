@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from types import NoneType
-from typing import Annotated, Any, get_args, get_origin
+from collections.abc import Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob
 from omegaconf import DictConfig, OmegaConf
@@ -65,10 +66,34 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any
     return found
 
 
-def check_groups(arguments: Iterable[str]) -> None:
-    """Raise ConfigError where a command line gives a config group something that is no name."""
-    texts = [argument for argument in arguments if not argument.startswith("-")]
-    for override in OverridesParser.create().parse_overrides(texts):
+def command_line(arguments: Sequence[str]) -> list[str]:
+    """A command line as Hydra shall read it; raises ConfigError for a wrong choice of a group.
+
+    A name such as 2024_01 is quoted, or Hydra would read the number 202401.
+    """
+    overrides = get_args_parser().parse_args(arguments).overrides
+    check_groups(overrides)
+    return [_quoted(text) if text in overrides else text for text in arguments]
+
+
+def _quoted(text: str) -> str:
+    """An override with its numbers in quotes, where its key takes a text."""
+    override = OverridesParser.create().parse_override(text)
+    value: Any = override.value()
+    swept = isinstance(value, ChoiceSweep) and value.simple_form
+    values, hint = value.list if swept else [value], fields().get(override.key_or_group)
+    spelled = text.partition("=")[2]
+    parts = spelled.split(",") if swept else [spelled]
+    if not spelled or not _takes_text(hint) or len(parts) != len(values):
+        return text
+    is_number = [type(value) in (int, float) for value in values]
+    quoted = (f"'{part}'" if of else part for part, of in zip(parts, is_number, strict=True))
+    return f"{text.partition('=')[0]}={','.join(quoted)}"
+
+
+def check_groups(overrides: Sequence[str]) -> None:
+    """Raise ConfigError where overrides give a config group something that is no name."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
         value: Any = override.value()
         values = value.list if isinstance(value, ChoiceSweep) else [value]
         key = override.key_or_group
@@ -147,6 +172,11 @@ def _kind(hint: Any) -> Any:
     if get_origin(hint) is Annotated:
         return _kind(get_args(hint)[0])
     return get_origin(hint) or hint
+
+
+def _takes_text(hint: Any) -> bool:
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return str in map(_kind, options)
 
 
 def _is_section(hint: Any) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def one_line_errors(known_keys: Iterable[str] = ()) -> Iterator[None]:
     """End the process with one line, and status 2, on wrong input; 130 on Ctrl-C."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and leaves the telling to us
+    if isinstance(sys.stdout, TextIOWrapper):  # one that is not UTF-8 shows ? for η, ± and ✓
+        sys.stdout.reconfigure(errors="replace")
     try:
         yield
     except (ConfigError, HydraException) as error:
@@ -90,7 +94,7 @@ def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name} is unknown{did_you_mean(name, error.options)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: write key=value, as in scale=smoke; to sweep, -m and a=1,2"
+        return _how_to_write(str(error.override))
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(error, ConfigCompositionException) and key:
@@ -102,6 +106,17 @@ def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
             return f"{key} is no key of the chosen {group}: leave it out, or choose another {group}"
         return f"there is no config key {key}{did_you_mean(key, known_keys)}"
     return " ".join(str(error).split())
+
+
+def _how_to_write(override: str) -> str:
+    key, _, value = override.partition("=")
+    escaped = value.replace('"', '\\"')
+    quoted = shlex.quote(f'{key}="{escaped}"')
+    other = f"; other signs than letters, digits and -./: go in quotes, as in {quoted}"
+    return (
+        f"{override}: write key=value, as in scale=smoke; to sweep, -m and a=1,2"
+        f"{other * bool(value)}"
+    )
 
 
 def reworded(function: Any, *args: Any) -> None:

@@ -60,7 +60,7 @@ def filled(page: Path, name: str, text: str) -> bytes:
         ValueError: the page lacks one of the two marks.
     """
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, found, rest = page.read_text().partition(start)
+    before, found, rest = page.read_text("utf-8").partition(start)
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise ValueError(f"{page} has no block {start.strip()} … {end}")

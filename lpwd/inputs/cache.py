@@ -17,6 +17,7 @@ import numpy as np
 from filelock import FileLock
 
 from lpwd.config.errors import ConfigError, is_out_of_memory
+from lpwd.config.paths import named
 from lpwd.inputs import locate, sources
 from lpwd.inputs.images import Images, canonical
 
@@ -64,7 +65,7 @@ def cache_dir(root: Path) -> Path:
     """``$LPWD_CACHE``, else ``<root>/.lpwd``, else (a read-only root) ``~/.cache/lpwd``."""
     own = f"{root.name}-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
     if os.environ.get("LPWD_CACHE"):
-        return Path(os.environ["LPWD_CACHE"]).expanduser() / own
+        return named(os.environ["LPWD_CACHE"]) / own
     existing = next(path for path in (root, *root.absolute().parents) if path.is_dir())
     # The mode too: os.access lets the superuser write where the owner asked for nobody to.
     if os.access(existing, os.W_OK) and existing.stat().st_mode & stat.S_IWUSR:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from lpwd.config.errors import ConfigError
-from lpwd.config.paths import CONFIGS, names_in
+from lpwd.config.paths import CONFIGS, named, names_in
 from lpwd.inputs.augment import build_augment
 from lpwd.inputs.weights import check_arch, check_weights
 
@@ -60,7 +59,7 @@ def check_images(data: Mapping[str, Any]) -> bool:
 
     if data["name"] == "digits":
         return True
-    source, root = sources.of(data["name"]), Path(data["root"]).expanduser()
+    source, root = sources.of(data["name"]), named(data["root"])
     layout = locate.find(source, root)
     if layout:
         layout.stamp()
@@ -79,6 +78,6 @@ def _archs() -> set[str]:
 def _is_folder(name: str) -> bool:
     """Is there such a folder? What cannot be a folder's name is none."""
     try:
-        return Path(name).expanduser().is_dir()
-    except (OSError, RuntimeError):
+        return named(name).is_dir()
+    except (OSError, ConfigError):
         return False

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
 
 from lpwd.config.errors import ConfigError
-from lpwd.config.paths import names_in
+from lpwd.config.paths import named, names_in
 from lpwd.inputs import cache, sources
 from lpwd.inputs.images import Dataset, Images, canonical
 
@@ -63,7 +62,7 @@ def _splits(data: DictConfig) -> tuple[Images, Images]:
     known = {*sources.SOURCES, *names_in("data")}
     if data.name not in known:
         raise ConfigError(f"data.name={data.name} is unknown; known are {', '.join(sorted(known))}")
-    train, test = cache.load(sources.of(data.name), Path(data.root).expanduser()).values()
+    train, test = cache.load(sources.of(data.name), named(data.root)).values()
     return train, test
 
 

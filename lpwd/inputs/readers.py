@@ -149,7 +149,7 @@ def _labelled_files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _annotated(folder: Path) -> list[tuple[Path, str]]:
-    rows = [line.split("\t") for line in (folder / ANNOTATIONS).read_text().splitlines()]
+    rows = [line.split("\t") for line in (folder / ANNOTATIONS).read_text("utf-8").splitlines()]
     if any(len(row) < 2 for row in rows):
         raise ConfigError(f"{folder / ANNOTATIONS} has lines without a file and its class")
     return [(folder / "images" / file, name) for file, name, *_ in rows]

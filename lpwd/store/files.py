@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from lpwd.config.errors import CannotWrite, writing
-from lpwd.config.paths import ROOT
+from lpwd.config.paths import ROOT, named
 
 
 def results_dir(scale: str) -> Path:
     """results/<scale>; the environment variable LPWD_RESULTS takes the place of results/."""
-    return Path(os.environ.get("LPWD_RESULTS") or ROOT / "results") / scale
+    own = os.environ.get("LPWD_RESULTS")
+    return (named(own) if own else ROOT / "results") / scale
 
 
 def write_whole(path: Path, content: bytes) -> None:

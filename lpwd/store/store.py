@@ -155,7 +155,9 @@ class Store:
     def failures(self) -> dict[str, str]:
         """{hash: the last line of the traceback} of the runs that failed and were not mended."""
         files = sorted(self.root.glob("work/*/failure.txt"))
-        return {file.parent.name: file.read_text().strip().splitlines()[-1] for file in files}
+        return {
+            file.parent.name: file.read_text("utf-8").strip().splitlines()[-1] for file in files
+        }
 
     # All runs --------------------------------------------------------------------------------
 

@@ -23,7 +23,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from lpwd.config.compose import Composer
-from lpwd.config.paths import ROOT
 
 
 def run_sweep(*arguments: str, **environment: str) -> int:
@@ -33,7 +32,7 @@ def run_sweep(*arguments: str, **environment: str) -> int:
     waited for, where `subprocess.run` would kill it, and its 130 ends this process as well.
     """
     command = [sys.executable, "-m", "lpwd.train", "-m", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment})
+    process = subprocess.Popen(command, env={**os.environ, **environment})
     while True:
         try:
             status = process.wait()

@@ -27,7 +27,10 @@ def commit() -> str:
     import subprocess
 
     def git(*args: str) -> str:
-        done = subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True)
+        try:
+            done = subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True)
+        except OSError:  # there is no such program
+            return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
     head = git("rev-parse", "--short=10", "HEAD")

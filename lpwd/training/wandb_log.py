@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 
 from lpwd.config.errors import ConfigError, first_line
 from lpwd.decay.layers import layer_index
@@ -30,13 +31,28 @@ INIT_SECONDS = 15
 FINISH_SECONDS = 30
 
 
-def check() -> None:
-    """Raise ConfigError if wandb.mode=online has no key to log in with."""
-    os.environ["WANDB_MODE"] = "online"  # what the config says, whatever the shell says
-    if not _wandb().login(prompt=False, verify=False):
+def check(mode: str, project: str) -> None:
+    """Raise ConfigError for a key, a server's address or a project's name that wandb refuses."""
+    wandb = _wandb()
+    os.environ["WANDB_MODE"] = mode  # what the config says, whatever the shell says
+    try:
+        wandb.setup(wandb.Settings(project=project))
+        ready = mode == "offline" or wandb.login(prompt=False, verify=False)
+    except Exception as error:  # wandb has many
+        raise ConfigError(f"wandb.mode={mode}: {_fault(error)}; mend it, or disable it") from None
+    if not ready:
         raise ConfigError(
             "wandb.mode=online needs a key: run `wandb login`, or use wandb.mode=offline"
         )
+
+
+def _fault(error: Exception) -> str:
+    """An error's first line; of a setting's error, with the setting's name."""
+    if not isinstance(error, ValidationError):
+        return first_line(error).rstrip(".")
+    fault = error.errors()[0]
+    name, said = "_".join(map(str, fault["loc"])), fault["msg"].partition("\n")[0]
+    return f"{name} (WANDB_{name.upper()}): {said}"
 
 
 @contextmanager

@@ -283,3 +283,33 @@ def test_reading_leaves_no_thread_behind(store: Store) -> None:
     epochs, started = map(int, done.stdout.split())
     assert epochs > 0, done.stderr
     assert started == 0
+
+
+# -- folders --------------------------------------------------------------------------------------
+
+
+def test_a_relative_folder_is_where_the_command_is_started_for_its_sweep_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from lpwd.sweep.workers import run_sweep
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LPWD_RESULTS", "mine")
+    store = Store("smoke")
+    store.save(record())
+    assert store.root == tmp_path / "mine" / "smoke"
+    assert run_sweep("scale=smoke", "decay=wd") == 0
+    assert "1 runs at scale smoke: 1 stored" in capfd.readouterr().out
+
+
+def test_a_folder_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lpwd.inputs.cache import cache_dir
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LPWD_RESULTS", "~/mine")
+    monkeypatch.setenv("LPWD_CACHE", "~/cache")
+    assert Store("smoke").root == tmp_path / "mine" / "smoke"
+    assert cache_dir(tmp_path).parent == tmp_path / "cache"
+    monkeypatch.setenv("LPWD_RESULTS", "~nobody-of-that-name/mine")
+    with pytest.raises(ConfigError, match="~nobody-of-that-name/mine: there is no such home"):
+        Store("smoke")

@@ -157,6 +157,27 @@ def test_online_without_a_key_is_refused_before_any_work(store: Store) -> None:
     assert not list(store.root.rglob("*"))
 
 
+@pytest.mark.parametrize(
+    ("key", "url", "project", "said"),
+    [
+        ("short", "", "lpwd", r"online: WANDB_API_KEY invalid: API key must have 40\+ characters"),
+        ("0" * 40, "nonsense", "lpwd", r"base_url \(WANDB_BASE_URL\): Input should be a valid URL"),
+        ("0" * 40, "", "a/b", r"Invalid project name 'a/b'"),
+    ],
+)
+def test_what_wandb_refuses_is_said_in_one_line_before_any_work(
+    store: Store, monkeypatch: pytest.MonkeyPatch, key: str, url: str, project: str, said: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("WANDB_BASE_URL", url or "http://127.0.0.1:9")
+    modes = ["online"] if key == "short" else ["online", "offline"]  # offline needs no key
+    for mode in modes:
+        with pytest.raises(ConfigError, match=said) as caught:
+            lpwd.train.run_once(config(f"wandb.mode={mode}", f"wandb.project='{project}'"))
+        assert "\n" not in str(caught.value)
+    assert not list(store.root.rglob("*"))
+
+
 class Silent(http.server.BaseHTTPRequestHandler):
     """Answers the first question, and then never anything that wandb asks."""
 
