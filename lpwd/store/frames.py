@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections.abc import Collection, Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +12,7 @@ import pyarrow.parquet as pq
 from lpwd.config.errors import first_line, is_out_of_memory
 from lpwd.store.files import set_aside, write_whole
 from lpwd.store.identity import Settings, setting_id
+from lpwd.store.rows import RUN_COLUMNS, check_value, sound_rows
 from lpwd.store.run_file import Record
 
 
@@ -32,52 +30,10 @@ def only(results: Results, kept: Collection[str]) -> Results:
     return Results(*(frame[frame["hash"].isin(names)].reset_index(drop=True) for frame in results))
 
 
-#: Settings and summary of a run, in the order of runs.csv.
-RUN_COLUMNS: dict[str, str] = {
-    "hash": "str",
-    "data": "str",
-    "model": "str",
-    "optimizer": "str",
-    "method": "str",
-    "profile": "str",
-    "normalize": "str",
-    "layers": "str",
-    "coupled": "bool",
-    "exclude": "str",
-    "towards": "str",
-    "lr": "float64",
-    "rate": "float64",
-    "seed": "int64",
-    "pretrained": "str",
-    "setting": "str",
-    "epochs": "int64",
-    "batch_size": "int64",
-    "train_images": "int64",
-    "status": "str",
-    "diverged_epoch": "float64",
-    "steps": "int64",
-    "best_k": "int64",
-    "best_mean": "float64",
-    "best_std": "float64",
-    "heldout_mean": "float64",
-    "final_top1": "float64",
-    "final_loss": "float64",
-    "r_op_share": "float64",
-    "r_op_size": "float64",
-    "weight_norm": "float64",
-    "seconds": "float64",
-    "device": "str",
-    "threads": "int64",
-    "python": "str",
-    "torch": "str",
-    "timm": "str",
-    "lpwd": "str",
-    "commit": "str",
-    "finished": "str",
-}
+def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """The rows of both."""
+    return new if old.empty else pd.concat([old, new])
 
-#: Columns that files of before them lack, with the value that their runs had.
-YOUNGER_COLUMNS = {"towards": ""}
 
 #: What a decay is, but for its rate.
 DECAY_COLUMNS = ("method", "profile", "normalize", "layers", "coupled", "exclude", "towards")
@@ -166,40 +122,17 @@ def of_records(records: Iterable[Record]) -> Results:
     )
 
 
-def _digests(rows: pd.DataFrame) -> list[str]:
-    """A check value of each row of text, so that an edited row is noticed."""
-    joined = ("\x1f".join(values) for values in rows.itertuples(index=False))
-    return [hashlib.sha256(text.encode()).hexdigest()[:8] for text in joined]
-
-
 def write_rows(path: Path, runs: pd.DataFrame) -> None:
     """Write runs.csv, each row with its check value."""
     text = runs.astype(object).where(runs.notna(), "").map(str)
-    write_whole(path, text.assign(check=_digests(text)).to_csv(index=False).encode())
+    check = [check_value(values) for values in text.itertuples(index=False)]
+    write_whole(path, text.assign(check=check).to_csv(index=False).encode())
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """The rows of runs.csv; edited ones are named and left out, a damaged file is set aside."""
-    if not path.exists():
-        return of_records([]).runs
-    content = path.read_bytes()  # outside the try: a file without permission is not damaged
-    try:
-        text = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False).fillna("")
-    except ValueError as error:  # pandas: the file is empty, binary or torn
-        if is_out_of_memory(error):
-            raise
-        set_aside(path, f"cannot be read ({first_line(error)})")
-        return of_records([]).runs
-    lacking = [name for name in YOUNGER_COLUMNS if name not in text]
-    if list(text.columns) != [*(name for name in RUN_COLUMNS if name not in lacking), "check"]:
-        set_aside(path, "has other columns than this version writes")
-        return of_records([]).runs
-    check = text.pop("check")
-    whole = check == _digests(text)
-    for name in text.loc[~whole, "hash"]:
-        print(f"{path}: the row of run {name} was edited and does not count", file=sys.stderr)
-    younger: Any = {name: YOUNGER_COLUMNS[name] for name in lacking}
-    text = text[whole].assign(**younger).reset_index(drop=True)
+    """The sound rows of runs.csv."""
+    rows = sound_rows(path, lambda row: row)
+    text = pd.DataFrame(rows, columns=list(RUN_COLUMNS), dtype="str")
     text["coupled"] = text["coupled"] == "True"
     numbers = [name for name, kind in RUN_COLUMNS.items() if kind in ("float64", "int64")]
     text[numbers] = text[numbers].replace("", "nan").astype("float64")

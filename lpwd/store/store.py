@@ -12,41 +12,23 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock
 
 from lpwd.config.errors import CannotWrite, ConfigError, writing
 from lpwd.store.files import flush_names, results_dir, set_aside, write_whole
-from lpwd.store.frames import (
-    EPOCH_COLUMNS,
-    SETTINGS_COLUMNS,
-    SORT_COLUMNS,
-    ZERO_SHOT_COLUMNS,
-    Results,
-    of_records,
-    only,
-    read_parquet,
-    read_rows,
-    write_parquet,
-    write_rows,
-)
 from lpwd.store.identity import Settings, as_text, run_id
+from lpwd.store.index import EPOCHS, RUNS, SETTINGS, ZERO_SHOT, collected_row, index_of
+from lpwd.store.lock import in_training
 from lpwd.store.run_file import Record, fault_of, is_hash, sealed
 
-#: The collected files.
-RUNS, EPOCHS, ZERO_SHOT, SETTINGS = FILES = (
-    "runs.csv",
-    "epochs.parquet",
-    "zero_shot.parquet",
-    "settings.parquet",
-)
+if TYPE_CHECKING:  # pandas takes long to import: a stored run is known without
+    from lpwd.store.frames import Results
 
 
 class Store:
@@ -104,20 +86,21 @@ class Store:
 
     def has(self, run: str) -> bool:
         """Is the run stored, by its directory or by its row in the collected files?"""
-        return self._body(run) is not None or run in self._collected().hashes
+        return self._body(run) is not None or run in index_of(self.root).hashes
 
     def summary(self, run: str) -> dict[Any, Any]:
         """The summary of a stored run, from its directory or from its row."""
         if record := self.read(run):
             return record["summary"]
-        runs = self._collected().results.runs
-        return runs[runs["hash"] == run].iloc[0].to_dict()
+        return collected_row(self.root, run)
 
     def settings(self, run: str) -> Settings:
         """The settings of a stored run. Raises ConfigError if it is not stored, or has none."""
         body = self._body(run)
         if body is not None:
             return json.loads(body)["settings"]
+        from lpwd.store.frames import SETTINGS_COLUMNS, read_parquet
+
         kept = read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS).set_index("hash")["settings"]
         if run not in kept:
             raise ConfigError(
@@ -127,21 +110,30 @@ class Store:
         return json.loads(kept[run])
 
     def forget(self, run: str) -> str:
-        """Drop one run, so that it is trained again; its hash. Raises ConfigError if there is none.
+        """Drop one run, stored or interrupted, so that it is trained from its start; its hash.
 
-        `run` is the hash, or a beginning of it that no other run has.
+        `run` is the hash, or a beginning of it that no other run has. Raises ConfigError if there
+        is no such run or more than one, or if it is in training.
         """
         if not run:
             raise ConfigError("which RUN? Name one, as in `make forget RUN=<hash>`")
-        matches = [stored for stored in self.stored() if stored.startswith(run)]
+        begun = {path.name for path in (self.root / "work").glob("*") if is_hash(path.name)}
+        matches = sorted(name for name in self.stored() | begun if name.startswith(run))
         if len(matches) != 1:
+            which = f" ({', '.join(matches[:10])}{', …' * (len(matches) > 10)})" * bool(matches)
             raise ConfigError(
-                f"RUN={run}: {len(matches) or 'no'} runs of scale {self.scale} have that hash;"
-                f" the hashes are in {self.root / 'runs.csv'}"
+                f"RUN={run}: {len(matches) or 'no'} runs of scale {self.scale} have that hash"
+                f"{which}; the hashes are in {self.root / 'runs.csv'}"
             )
-        shutil.rmtree(self.runs / matches[0], ignore_errors=True)
-        self._drop({matches[0]})
-        return matches[0]
+        (name,) = matches
+        if in_training(self.work(name)):
+            raise ConfigError(f"RUN={run}: {name} is in training; stop it first")
+        for folder in filter(Path.exists, (self.runs / name, self.work(name))):
+            with writing(folder):
+                shutil.rmtree(folder)
+        if name in index_of(self.root).hashes:
+            self._drop({name})
+        return name
 
     def work(self, run: str) -> Path:
         """Where a run that is not finished keeps its checkpoint, lock and failure."""
@@ -163,21 +155,22 @@ class Store:
 
     def stored(self) -> set[str]:
         """The hashes of all runs that need not be trained again."""
-        return self._whole() | self._collected().hashes
+        return self._whole() | index_of(self.root).hashes
 
     def collect(self) -> Results:
         """Bring the collected files up to date, and return what they hold."""
-        whole, before = self._whole(), self._collected()
-        if whole <= before.hashes:
-            return before.results
+        from lpwd.store.frames import Results, joined, of_records
+
+        whole = self._whole()
+        if whole <= index_of(self.root).hashes:
+            return self._results()
         with self._alone():
-            before = self._collected()
-            names = sorted(whole - before.hashes)
+            names = sorted(whole - index_of(self.root).hashes)
             fresh = [record for name in names if (record := self.read(name)) is not None]
-            pairs = zip(before.results, of_records(fresh), strict=True)
-            merged = (new if old.empty else pd.concat([old, new]) for old, new in pairs)
-            self._write(Results(*merged), [record["settings"] for record in fresh])
-            return self._collected().results
+            pairs = zip(self._results(), of_records(fresh), strict=True)
+            merged = Results(*(joined(old, new) for old, new in pairs))
+            self._write(merged, [record["settings"] for record in fresh])
+            return self._results()
 
     def _whole(self) -> set[str]:
         """Runs with a whole directory; damaged ones are set aside, and with them their rows."""
@@ -188,9 +181,10 @@ class Store:
         return names - damaged
 
     def _drop(self, names: set[str]) -> None:
+        from lpwd.store.frames import only
+
         with self._alone():
-            kept = self._collected().hashes - names
-            self._write(only(self._collected().results, kept))
+            self._write(only(self._results(), index_of(self.root).hashes - names))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -204,73 +198,47 @@ class Store:
         finally:
             lock.release()
 
-    def _collected(self) -> Collected:
+    def _results(self) -> Results:
         """What the collected files hold, read again only when one of them has changed."""
-        stamp = tuple(map(_stamp, (self.root / name for name in FILES)))
-        known = _READ.get(self.root)
-        if known is None or known.stamp != stamp:
-            known = _READ[self.root] = self._read(stamp)
-        return known
+        from lpwd.store import frames
 
-    def _read(self, stamp: tuple[Any, ...]) -> Collected:
-        """The collected runs; those whose rows cannot be trusted are left out.
-
-        A process killed between writing two of the files leaves runs that are not in all of them:
-        these do not count either, and are collected again from their directories.
-        """
-        runs = read_rows(self.root / RUNS)
-        epochs = read_parquet(self.root / EPOCHS, EPOCH_COLUMNS)
-        zero_shot = read_parquet(self.root / ZERO_SHOT, ZERO_SHOT_COLUMNS)
-        with_curve = runs.loc[(runs["method"] == "baseline") & (runs["status"] == "done"), "hash"]
-        halves = set(runs["hash"]) ^ set(epochs["hash"])
-        halves |= set(with_curve) - set(zero_shot["hash"])
-        if lost := [run for run in halves if not (self.runs / run).exists()]:
-            print(
-                f"{self.root}: {len(lost)} runs are not in all of runs.csv, epochs.parquet and"
-                " zero_shot.parquet and do not count as stored; restore the files with git, or"
-                " train them again",
-                file=sys.stderr,
+        index = index_of(self.root)
+        stamp, results = _READ.get(self.root, (None, None))
+        if results is None or stamp != index.stamp:
+            results = frames.Results(
+                frames.read_rows(self.root / RUNS),
+                frames.read_parquet(self.root / EPOCHS, frames.EPOCH_COLUMNS),
+                frames.read_parquet(self.root / ZERO_SHOT, frames.ZERO_SHOT_COLUMNS),
             )
-        kept = frozenset(runs["hash"]) - halves
-        results = Results(runs, epochs, zero_shot)
-        return Collected(stamp, only(results, kept) if halves else results, kept)
+            if not all(index.hashes.issuperset(frame["hash"]) for frame in results):
+                results = frames.only(results, index.hashes)
+            _READ[self.root] = index.stamp, results
+        return results
 
     def _write(self, results: Results, settings: Iterable[Settings] = ()) -> None:
         """Write the collected files; `settings` are added to those that are kept."""
-        order = [name for name in SORT_COLUMNS if name in results.runs]
+        import pandas as pd
+
+        from lpwd.store import frames
+
+        order = [name for name in frames.SORT_COLUMNS if name in results.runs]
         runs = results.runs.sort_values(order, kind="stable").reset_index(drop=True)
         epochs = results.epochs.sort_values(["hash", "epoch"]).reset_index(drop=True)
         zero_shot = results.zero_shot.sort_values(["hash", "step"]).reset_index(drop=True)
-        kept = read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS)
+        kept = frames.read_parquet(self.root / SETTINGS, frames.SETTINGS_COLUMNS)
         texts = dict(zip(kept["hash"], kept["settings"], strict=True))
         texts |= {run_id(of_run): as_text(of_run) for of_run in settings}
         rows = sorted((run, texts[run]) for run in set(runs["hash"]) & texts.keys())
         # runs.csv last: a row of it whose epochs are missing would not count.
-        write_parquet(self.root / SETTINGS, pd.DataFrame(rows, columns=list(SETTINGS_COLUMNS)))
-        write_parquet(self.root / EPOCHS, epochs)
-        write_parquet(self.root / ZERO_SHOT, zero_shot)
-        write_rows(self.root / RUNS, runs)
+        columns = list(frames.SETTINGS_COLUMNS)
+        frames.write_parquet(self.root / SETTINGS, pd.DataFrame(rows, columns=columns))
+        frames.write_parquet(self.root / EPOCHS, epochs)
+        frames.write_parquet(self.root / ZERO_SHOT, zero_shot)
+        frames.write_rows(self.root / RUNS, runs)
 
 
-class Collected(NamedTuple):
-    """What the collected files hold, and their stamps when they were read."""
-
-    stamp: tuple[Any, ...]
-    results: Results
-    hashes: frozenset[str]
-
-
-#: {folder of a scale: what was read there last}: a worker reads it once, not before every run.
-_READ: dict[Path, Collected] = {}
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Inode, time (ns) and size (bytes): another file, or a changed one, has another stamp."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+#: {folder of a scale: the stamp of its collected files, what was read of them last}
+_READ: dict[Path, tuple[Any, Results]] = {}
 
 
 def load(scale: str) -> Results:

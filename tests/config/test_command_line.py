@@ -1,6 +1,7 @@
 """The command line: Hydra's own, names made of digits, and a terminal that is not UTF-8."""
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,3 +71,18 @@ def test_what_a_terminal_cannot_show_ends_no_command(monkeypatch: pytest.MonkeyP
     with one_line_errors():
         print("top-1 22.40 ± 0.12 ✓", flush=True)
     assert terminal.getvalue() == b"top-1 22.40 ? 0.12 ?\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["scale=smoke", "decay.ratee=1"], ["scale=smoke", "seed=-1"]]
+)
+def test_an_answer_without_training_imports_nothing_large(arguments: list[str]) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['lpwd.train', *{arguments!r}]\n"
+        "try: runpy.run_module('lpwd.train', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit: pass\n"
+        "print('large:', {'torch', 'pandas', 'numpy', 'timm', 'wandb'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "large: set()", done.stderr

@@ -1,5 +1,7 @@
 """A run's identity and the store."""
 
+import itertools
+import math
 import shutil
 import subprocess
 import sys
@@ -15,8 +17,10 @@ from hypothesis import strategies as st
 from lpwd.config.compose import composer
 from lpwd.config.errors import ConfigError
 from lpwd.config.rates import canonical_number
-from lpwd.store import frames, run_file
+from lpwd.store import frames, index, run_file
 from lpwd.store import identity as identities
+from lpwd.store.files import write_whole
+from lpwd.store.lock import RunLock
 from lpwd.store.store import Store
 
 
@@ -166,7 +170,7 @@ def test_a_worker_reads_the_collected_files_once(
     store.collect()
     shutil.rmtree(store.runs)
     assert store.has(record()["hash"])
-    monkeypatch.setattr(Store, "_read", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(index, "_hashes", lambda *_: pytest.fail("read again"))
     assert Store("smoke").has(record()["hash"])
     assert not store.has("0123456789ab")
 
@@ -186,6 +190,40 @@ def test_forget_drops_one(store: Store) -> None:
     assert store.stored() == {record(0)["hash"]}
     with pytest.raises(ConfigError, match="no runs of scale smoke"):
         store.forget("0123456789ab")
+
+
+def test_forget_takes_the_beginning_of_one_hash(store: Store) -> None:
+    names = sorted(record(seed)["hash"] for seed in range(17))  # 16 first digits: two share theirs
+    for seed in range(17):
+        store.save(record(seed))
+    first, second = next(pair for pair in itertools.pairwise(names) if pair[0][0] == pair[1][0])
+    with pytest.raises(ConfigError, match=rf"RUN={first[0]}: \d+ runs .* \(.*{first}, {second}"):
+        store.forget(first[0])
+    assert store.forget(first[:8]) == first
+    assert store.stored() == {*names} - {first}
+
+
+def test_forget_drops_what_an_interrupted_run_left_but_not_one_in_training(store: Store) -> None:
+    work = store.work("0123456789ab")
+    with RunLock(work):
+        write_whole(work / "checkpoint.pt", b"half a run")
+        with pytest.raises(ConfigError, match="0123456789ab is in training; stop it first"):
+            store.forget("0123")
+    assert (work / "checkpoint.pt").exists()
+    assert store.forget("0123") == "0123456789ab"
+    assert not work.exists()
+
+
+def test_a_collected_run_is_described_from_its_row(store: Store) -> None:
+    """Without pandas: `python -m lpwd.train` of a run whose directory is not here."""
+    mine = record(heldout_mean=float("nan"))
+    store.save(mine)
+    store.collect()
+    shutil.rmtree(store.runs)
+    row, kinds = store.summary(mine["hash"]), frames.RUN_COLUMNS
+    assert (row["best_mean"], row["best_k"], row["status"]) == (0.5, 7, "done")
+    assert math.isnan(row["heldout_mean"])
+    assert list(row) == list(kinds)
 
 
 def edit(path: Path) -> None:
@@ -273,7 +311,7 @@ def test_reading_leaves_no_thread_behind(store: Store) -> None:
     store.save(record(1))
     store.collect()
     code = (
-        "import os, pathlib, sys; from lpwd.store.store import Store;"
+        "import os, pathlib, sys, lpwd.store.frames; from lpwd.store.store import Store;"
         " threads = lambda: len(os.listdir('/proc/self/task')); before = threads();"
         " store = Store('smoke', pathlib.Path(sys.argv[1]));"
         " print(len(store.collect().epochs), threads() - before)"
