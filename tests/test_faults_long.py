@@ -231,7 +231,7 @@ def held(sweep: psutil.Popen) -> dict[str, int]:
 
 
 def look(sweep: psutil.Popen) -> dict[str, int]:
-    workers = [p for p in sweep.children() if "--multiprocessing-fork" in p.cmdline()]
+    workers = [worker for server in sweep.children() for worker in server.children()]
     return {
         "the larger worker's memory": max(p.memory_full_info().uss for p in workers),
         "the sweep's own memory": sweep.memory_full_info().uss,

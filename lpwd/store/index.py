@@ -30,15 +30,15 @@ class Index(NamedTuple):
 
 
 #: {folder of a scale: what was read there last}
-_READ: dict[Path, Index] = {}
+READ: dict[Path, Index] = {}
 
 
 def index_of(root: Path) -> Index:
     """The runs in a folder's collected files, read again only when one of them has changed."""
     stamp = tuple(_stamp(root / name) for name in FILES)
-    known = _READ.get(root)
+    known = READ.get(root)
     if known is None or known.stamp != stamp:
-        known = _READ[root] = Index(stamp, _hashes(root))
+        known = READ[root] = Index(stamp, _hashes(root))
     return known
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, forkserver, get_context, parent_process
 from typing import Any
 
 import cloudpickle
@@ -83,6 +83,12 @@ class Lost(RuntimeError):
     """A run's process or GPU is gone, by no fault of the run's own perhaps."""
 
 
+def import_ahead() -> None:
+    """Start the process that workers are forked from; it imports what they need meanwhile."""
+    forkserver.set_forkserver_preload(["lpwd.sweep.preload"])
+    forkserver.ensure_running()
+
+
 class Worker:
     """A process that trains one run after another, and is replaced if it is lost."""
 
@@ -92,9 +98,9 @@ class Worker:
         self._spawn()
 
     def _spawn(self) -> None:
-        spawn = get_context("spawn")  # CUDA and threads do not survive a fork
-        self.connection, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(theirs, self.slot, self.context))
+        forking = get_context("forkserver")
+        self.connection, theirs = forking.Pipe()
+        self.process = forking.Process(target=serve, args=(theirs, self.slot, self.context))
         self.process.start()
         theirs.close()
 
@@ -164,7 +170,6 @@ def wait_for(workers: Sequence[Worker]) -> list[Worker]:
 def serve(pipe: Any, slot: str | None, context: bytes) -> None:
     """A worker's life: a job's overrides in, its JobReturn out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
-    os.environ["TQDM_DISABLE"] = "1"
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot
     from tqdm import tqdm

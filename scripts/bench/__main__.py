@@ -26,6 +26,7 @@ from lpwd.config.paths import ROOT
 from lpwd.draw.readme import filled
 from lpwd.store.files import write_whole
 from scripts.bench.epochs import bench_epoch, bench_loader, bench_r_op, bench_shares
+from scripts.bench.latency import bench_latency
 from scripts.bench.measure import DEVICE, Row
 from scripts.bench.steps import bench_memory, bench_step, bench_training
 from scripts.bench.sweeps import bench_start, bench_store, bench_sweep
@@ -43,6 +44,7 @@ BENCHES = {
     "start": bench_start,
     "sweep": bench_sweep,
     "store": bench_store,
+    "latency": bench_latency,
     "memory": bench_memory,
 }
 

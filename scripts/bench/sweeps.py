@@ -95,7 +95,7 @@ def bench_store() -> Iterator[Row]:
     times = {}
     for count in (1_000, 10_000):
         with folder_of_results():
-            _fill(Store("smoke"), count)
+            fill(Store("smoke"), count)
             times[count], again = (seconds(lambda: plan.table("smoke")) for _ in range(2))
         yield Row("collecting and planning", f"seconds, {count:,} new runs", "–", times[count])
         must = "≤ 5" if count == 10_000 else ""
@@ -104,7 +104,7 @@ def bench_store() -> Iterator[Row]:
     yield Row("collecting and planning", "10,000 runs", "1,000 runs", ratio, "≤ 10")
 
 
-def _fill(store: Store, count: int) -> None:
+def fill(store: Store, count: int) -> None:
     """A store of `count` runs that differ in their seeds."""
     cfg = config("scale=smoke", "decay=wd")
     settings, t = identity.settings(plain(cfg)), build.prepare(cfg)

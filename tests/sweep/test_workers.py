@@ -40,9 +40,9 @@ def test_a_worker_that_is_killed_costs_its_run_nothing(whole: Path, results: Pat
         command, cwd=REPOSITORY, env=environment(results), stderr=subprocess.PIPE, text=True
     )
     assert wait_until(lambda: checkpoints(results))
-    for child in psutil.Process(sweep.pid).children():
-        if any("multiprocessing.spawn" in word for word in child.cmdline()):
-            child.kill()
+    for server in psutil.Process(sweep.pid).children():
+        for worker in server.children():  # of the process that workers are forked from
+            worker.kill()
     _, errors = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, errors
     assert "a worker died with exit code -9" in errors
@@ -126,3 +126,20 @@ def test_a_failed_run_leaves_no_memory_with_its_error(
         train.run_of_a_sweep(cfg)
     assert ("ηλ_i" if rate == "1e9" else "out of memory") in str(caught.value)
     assert [model() for model in made] == [None]
+
+
+def test_what_workers_are_forked_with_asks_no_driver_for_a_gpu() -> None:
+    """A driver that was asked before a fork cannot be asked after it."""
+    code = (
+        "import ctypes, sys\n"
+        "asked = []\n"
+        "sys.addaudithook(lambda event, args: event == 'ctypes.dlsym' and asked.append(args[1]))\n"
+        "import torch\n"
+        "for name in dir(torch._C):\n"
+        "    if name in ('_cuda_init', '_cuda_getDeviceCount', '_cuda_isInBadFork'):\n"
+        "        setattr(torch._C, name, lambda name=name: asked.append(name) or 0)\n"
+        "import lpwd.sweep.preload\n"
+        "print([name for name in asked if str(name).startswith(('_cuda', 'cu', 'nvml'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
