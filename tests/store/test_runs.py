@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lpwd.config.compose import composer
 from lpwd.config.errors import ConfigError
 from lpwd.config.rates import canonical_number
-from lpwd.store import frames, index, run_file
+from lpwd.store import frames, index, rows, run_file
 from lpwd.store import identity as identities
 from lpwd.store.files import write_whole
 from lpwd.store.lock import RunLock
@@ -280,7 +280,7 @@ def test_a_file_from_before_a_column_reads_as_if_it_had_its_old_value(store: Sto
     store.collect()
     table = store.root / "runs.csv"
     now = frames.read_rows(table)
-    old = now.drop(columns=list(frames.YOUNGER_COLUMNS))
+    old = now.drop(columns=list(rows.YOUNGER_COLUMNS))
     frames.write_rows(table, old)
     assert "towards" not in table.read_text().partition("\n")[0]
     pd.testing.assert_frame_equal(frames.read_rows(table), now)
