@@ -171,10 +171,10 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
     """A worker's life: a job's overrides in, its JobReturn out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle
     if slot is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot  # read when CUDA is first used
     from tqdm import tqdm
 
-    from lpwd.config.machine import gpu_fault  # torch reads the variable when it is imported
+    from lpwd.config.machine import gpu_fault
 
     tqdm.set_lock(threading.RLock())  # its own has a semaphore, which a killed process leaks
     threading.Thread(target=_end_with_parent, daemon=True).start()
