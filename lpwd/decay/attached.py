@@ -20,9 +20,6 @@ STEPPED: WeakSet[Any] = WeakSet()
 #: Their steps evaluate the loss themselves, or take gradients that λθ cannot join.
 CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
 
-#: What an optimizer's own decay is called in its parameter groups (``lambd``: ASGD's).
-OWN_DECAY = ("weight_decay", "lambd")
-
 
 def check_unattached(optimizer: Optimizer) -> None:
     params = {p for group in optimizer.param_groups for p in group["params"]}
@@ -60,17 +57,6 @@ def sharded(model: nn.Module) -> list[Any]:
     """The modules of a model that FSDP2 shards."""
     modules = model.modules()
     return [m for m in modules if hasattr(m, "reshard") and hasattr(m, "unshard")]
-
-
-def check_no_own_decay(optimizer: Optimizer) -> None:
-    """Raise ValueError if a group of the optimizer decays its weights itself."""
-    for group in optimizer.param_groups:
-        for key in OWN_DECAY:
-            if group.get(key):
-                raise ValueError(
-                    f"{type(optimizer).__name__} already decays ({key}={group[key]:g});"
-                    f" set its {key} to 0 and leave the decay to WeightDecay"
-                )
 
 
 def check_can_couple(optimizer: Optimizer) -> None:

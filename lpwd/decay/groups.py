@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from functools import cached_property
 from itertools import compress
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 #: What torch's foreach functions take and give.
 Tensors = list[Tensor] | tuple[Tensor, ...]
+
+#: So many weights are decayed as fast by a pass as by one more call of the optimizer's kernel.
+WORTH_A_CALL = 2**17
 
 
 class DecayedGroup:
@@ -33,8 +36,7 @@ class DecayedGroup:
         self.lambdas = lambdas
         self.layers = layers
         self.targets = targets or []
-        #: λ if it is the same for the whole group and its target zero, else None.
-        self.common_rate = lambdas[0] if whole and not targets and len(set(lambdas)) == 1 else None
+        self._whole = whole
         self._eta: float | None = None
         self._fractions: tuple[list[float], list[float]] = [], []
         self._mask: list[bool] = []
@@ -72,6 +74,20 @@ class DecayedGroup:
         """Zero-based, to index with."""
         return torch.tensor(self.layers, device=self.params[0].device) - 1
 
+    @cached_property
+    def is_for_own_pass(self) -> bool:
+        """Would Adam decay them in its own pass, and sooner than a pass over them does?
+
+        It makes a call for each λ_i (and for what is not decayed), which must be worth it. Measured
+        on a CPU alone.
+        """
+        more = len(set(self.lambdas)) - self._whole  # calls than without
+        if not more:
+            return not self.targets
+        on_cpu = self.params[0].device.type == "cpu"
+        size = sum(p.numel() for p in self.params)
+        return not self.targets and on_cpu and size >= more * WORTH_A_CALL
+
     def trainable(self) -> DecayedGroup:
         """The group without those of its parameters that are frozen at the moment."""
         mask = [p.requires_grad for p in self.params]
@@ -102,6 +118,13 @@ class DecayedGroup:
         if self.targets:
             at = torch._foreach_sub(at, self.targets)
         return torch._foreach_mul(at, taken)
+
+
+class Observer(Protocol):
+    """What measures a decay, as `OpposingRate` does."""
+
+    def on_decay(self, group: DecayedGroup, penalties: Callable[[], Tensors]) -> None: ...
+    def after_step(self) -> None: ...
 
 
 def add_to_gradients(optimizer: Any, owner: dict[str, Any], group: DecayedGroup) -> None:

@@ -13,11 +13,12 @@ from lpwd.decay.checks import check_rate
 from lpwd.decay.exclude import Kind, excluded
 from lpwd.decay.groups import DecayedGroup
 from lpwd.decay.layers import Layers, layer_index, unwrap
+from lpwd.decay.own_decay import OwnDecay
 from lpwd.decay.rates import Profile, normalized_rate, profile_weights
 
 #: An optimizer's groups, each with what is decayed of it.
 Pairs = Iterable[tuple[dict[str, Any], DecayedGroup]]
-Key = list[tuple[tuple[int, bool], ...]]
+Key = list[tuple[bool, tuple[tuple[int, bool], ...]]]
 
 
 def targets(model: nn.Module, towards: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -66,6 +67,7 @@ class Parameters:
         self,
         optimizer: Optimizer,
         model: nn.Module,
+        own: OwnDecay,
         *,
         rate: float,
         profile: str | Profile,
@@ -76,7 +78,7 @@ class Parameters:
         coupled: bool,
         multiplies: bool,
     ) -> None:
-        self._optimizer, self._model = optimizer, model
+        self._optimizer, self._model, self._own = optimizer, model, own
         self._rate, self._profile, self._normalize = rate, profile, normalize
         self._layers, self._exclude = layers, exclude
         self._towards = towards
@@ -123,12 +125,13 @@ class Parameters:
     def _key(self) -> Key:
         """What changes when others are to be read: the parameters themselves, not their number.
 
-        For the mean over the weights that train, also which of them do.
+        For the mean over the weights that train, also which of them do; and which groups have a
+        decay of their own.
         """
         watched = self._normalize == "params"
         return [
-            tuple((id(p), watched and p.requires_grad) for p in group["params"])
-            for group in self._optimizer.param_groups
+            (bool(own), tuple((id(p), watched and p.requires_grad) for p in group["params"]))
+            for group, own in zip(self._optimizer.param_groups, self._own.rates(), strict=True)
         ]
 
     def _read_if_changed(self) -> None:
@@ -140,13 +143,19 @@ class Parameters:
         self.reshard()  # the model's parameters are then the optimizer's
         model = unwrap(self._model)
         names = {p: name for name, p in model.named_parameters()}
-        groups = [list(dict.fromkeys(group["params"])) for group in self._optimizer.param_groups]
+        listed = [group["params"] for group in self._optimizer.param_groups]
+        groups = [list(dict.fromkeys(params)) for params in listed]
+        #: Does none of the optimizer's groups hold a parameter twice (and step it twice)?
+        self.listed_once = [len(params) for params in listed] == [len(params) for params in groups]
         if lacking := [p for group in groups for p in group if p not in names]:
             raise ValueError(
                 f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"
                 f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains"
             )
-        index, left_out = layer_index(model, self._layers), excluded(model, self._exclude)
+        index = layer_index(model, self._layers)
+        spared = [names[p] for p in self._own.spared()]
+        left_out = excluded(model, self._exclude).union(spared)
+        self._own.say(name for name in names.values() if name in spared)
         self.layer_count = max(index.values(), default=0)
         # The frozen ones are read too: they may be unfrozen later.
         layers = {p: index[names[p]] for group in groups for p in group}

@@ -10,6 +10,12 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import CheckpointFunction
 
+NO_FORWARD_PASS = (
+    "no training forward pass of the model since the last step, so no decay; call model(x) in"
+    " train() mode instead of model.forward(x) or a part of it, or call decay.before_forward()"
+    " yourself before each step's forward pass"
+)
+
 _CHECKPOINTED = CheckpointFunction.forward.__code__
 
 
@@ -50,21 +56,22 @@ def _is_within(frame: FrameType | None, outer: FrameType) -> bool:
     return frame is outer
 
 
-def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None]) -> Any:
+def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None], late: bool) -> Any:
     """What a step's pre-hook returns so that `act` runs once the gradients are there.
 
-    Without a closure that is at once. With one, the optimizer calls it, and with it backward(),
-    only after the hook: `act` then follows each of its calls, and is given whether it is the first.
+    Without a closure that is at once, or, if `late`, after all other pre-hooks. With one, the
+    optimizer calls it, and with it backward(), only after the hook: `act` then follows each of its
+    calls, and is given whether it is the first.
     """
     closure = args[1] if len(args) > 1 else kwargs.get("closure")
-    if closure is None:
+    if closure is None and not late:
         act(True)
         return None
     first = True
 
     def closure_and_act() -> Any:
         nonlocal first
-        loss = closure()
+        loss = closure() if closure is not None else None
         act(first)
         first = False
         return loss

@@ -7,9 +7,10 @@ optimizer's update, i the layer of n. `reference.py` says the same, slowly and p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol
+from itertools import compress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,27 +20,14 @@ from lpwd.decay import attached
 from lpwd.decay.cautious import Cautious
 from lpwd.decay.checks import check_choice, check_rate
 from lpwd.decay.exclude import Exclude, as_kinds
-from lpwd.decay.groups import DecayedGroup, Tensors, add_to_gradients
+from lpwd.decay.groups import Observer, add_to_gradients
 from lpwd.decay.layers import Layers, unwrap
-from lpwd.decay.own_pass import OWN_WD, OwnPass
+from lpwd.decay.own_decay import OWN_WD, OwnDecay
 from lpwd.decay.parameters import Pairs, Parameters, targets
 from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES, Profile
-from lpwd.decay.steps import OuterStep, act_inside, is_checkpointed
+from lpwd.decay.steps import NO_FORWARD_PASS, OuterStep, act_inside, is_checkpointed
 from lpwd.decay.table import table
 from lpwd.decay.warn import warn_of_no_blocks, warn_of_no_effect
-
-NO_FORWARD_PASS = (
-    "no training forward pass of the model since the last step, so no decay; call model(x) in"
-    " train() mode instead of model.forward(x) or a part of it, or call decay.before_forward()"
-    " yourself before each step's forward pass"
-)
-
-
-class Observer(Protocol):
-    """What measures a decay, as `OpposingRate` does."""
-
-    def on_decay(self, group: DecayedGroup, penalties: Callable[[], Tensors]) -> None: ...
-    def after_step(self) -> None: ...
 
 
 class WeightDecay:
@@ -124,13 +112,15 @@ class WeightDecay:
         # if a step was skipped; and the parameters that have had theirs since the last step.
         self._due: float | Tensor = 1.0
         self._had: set[Tensor] = set()
-        self._own_pass = OwnPass()
+        self._own = OwnDecay(optimizer)
+        self._own.check()
         self._can_decay_itself = method == "wd" and coupled and type(optimizer) in OWN_WD
         self._cautious = Cautious(mirrored=mask == "mirrored") if mask else None
         self.towards = targets(unwrap(model), towards or {})
         self._parameters = Parameters(
             optimizer,
             model,
+            self._own,
             rate=self._rate if self.moment else 0.0,
             profile=self.profile,
             normalize=normalize,
@@ -140,12 +130,11 @@ class WeightDecay:
             coupled=coupled,
             multiplies=self.moment != "in the gradient",
         )
-        attached.check_no_own_decay(self.optimizer)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
-            # What is lent to the optimizer for a step is in no checkpoint of it.
-            optimizer.register_state_dict_pre_hook(lambda _: self._own_pass.take_back()),
+            # A checkpoint after a step that raised holds the optimizer's own decay.
+            optimizer.register_state_dict_pre_hook(lambda _: self._own.as_before()),
         ]
         if self.moment == "before the forward pass":
             on_forward: Any = torch.compiler.disable(self._on_forward)  # never part of a graph
@@ -216,7 +205,7 @@ class WeightDecay:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        self._own_pass.take_back()
+        self._own.as_before()
         attached.DECAYS.discard(self)
 
     # -- the moments ------------------------------------------------------------------------------
@@ -230,11 +219,12 @@ class WeightDecay:
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         if not self._step.begins():
             return None
-        self._own_pass.take_back()  # if the last step raised
+        self._own.as_before()  # if the last step raised
         if self._cautious:
             self._cautious.begin()
-        attached.check_no_own_decay(self.optimizer)
-        return act_inside(args, kwargs, self._on_gradient)
+        self._own.check()
+        self._own.off()
+        return act_inside(args, kwargs, self._on_gradient, late=self._lends())
 
     @torch.no_grad()
     def _on_gradient(self, first: bool) -> None:
@@ -254,7 +244,7 @@ class WeightDecay:
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not self._step.ends():
             return
-        self._own_pass.take_back()
+        self._own.as_before()
         if self not in attached.STEPPED:
             attached.check_weights_are_read(self.optimizer)
             attached.STEPPED.add(self)
@@ -285,16 +275,26 @@ class WeightDecay:
 
     def _decay(self, done: float | Tensor, groups: Pairs) -> None:
         """θ ← (1 − ηλ_i)θ, or (1 − λ_i)θ uncoupled; with `done` = 0 nothing changes."""
+        lent: dict[Tensor, float] = {}
         for optimizer_group, group in groups:
             taken, left = group.fractions(self._parameters.eta(optimizer_group), done)
             if self._observer is not None:
                 self._observer.on_decay(group, partial(group.penalties, taken))
-            if self._can_decay_itself and group.common_rate is not None:
-                self._own_pass.lend(optimizer_group, group.common_rate)
+            params = group.params
+            if self._lends() and group.is_for_own_pass:
+                lent.update(zip(params, group.lambdas, strict=True))
                 # The optimizer skips parameters without a gradient, so decay them here.
-                if bare := [p for p in group.params if p.grad is None]:
-                    torch._foreach_mul_(bare, left[: len(bare)])
-            elif group.targets:
-                torch._foreach_sub_(group.params, group.penalties(taken))
-            else:
-                torch._foreach_mul_(group.params, left)
+                bare = [p.grad is None for p in params]
+                params, left = list(compress(params, bare)), list(compress(left, bare))
+            if group.targets:
+                torch._foreach_sub_(params, group.penalties(taken))
+            elif params:
+                torch._foreach_mul_(params, left)
+        if lent:
+            self._own.lend(lent)
+
+    def _lends(self) -> bool:
+        """Does the optimizer decay by λ_i itself, where that is for its own pass?"""
+        if not self._can_decay_itself or torch.compiler.is_compiling():
+            return False
+        return self._parameters.listed_once

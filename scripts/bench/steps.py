@@ -33,6 +33,10 @@ def bench_step() -> Iterator[Row]:
             model, against = _with_gradients(), f"fused {fused.__name__}"
             pair = _step(model, method, name), _step(model, "torch", name)
             yield side_by_side("optimizer step", f"{name} {method}", against, must, *pair)
+        if name == "adam":
+            model = _with_gradients()
+            pair = _step(model, "wd", name, profile="linear"), _step(model, "torch", name)
+            yield side_by_side("optimizer step", "adam wd × linear", "fused AdamW", "≤ 1.20", *pair)
         pair = _step(_with_gradients(), "lpwd", name), _step(_with_gradients(), "pwd", name)
         yield side_by_side("optimizer step", f"{name} lpwd", f"{name} pwd", "≤ 1.05", *pair)
 
@@ -50,7 +54,9 @@ def _model(name: str) -> nn.Module:
     return model.to(DEVICE, memory_format=torch.channels_last)
 
 
-def _step(model: nn.Module, method: str, name: str = "adam") -> Callable[[], Any]:
+def _step(
+    model: nn.Module, method: str, name: str = "adam", profile: str | None = None
+) -> Callable[[], Any]:
     """A step of the model by torch's own decay, or by ours with the pass before a forward."""
     momentum: Any = {"momentum": 0.9} if name == "sgdm" else {}
     own = {"weight_decay": 0.01} if method == "torch" else {}
@@ -58,7 +64,7 @@ def _step(model: nn.Module, method: str, name: str = "adam") -> Callable[[], Any
     optimizer = kind(model.parameters(), lr=1e-5, fused=True, **momentum, **own)
     if method == "torch":
         return optimizer.step
-    decay = lpwd.WeightDecay(optimizer, model, method, 0.01)
+    decay = lpwd.WeightDecay(optimizer, model, method, 0.01, profile=profile)
 
     def step() -> None:
         decay.before_forward()
