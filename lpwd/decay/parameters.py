@@ -146,7 +146,9 @@ class Parameters:
         listed = [group["params"] for group in self._optimizer.param_groups]
         groups = [list(dict.fromkeys(params)) for params in listed]
         #: Does none of the optimizer's groups hold a parameter twice (and step it twice)?
-        self.listed_once = [len(params) for params in listed] == [len(params) for params in groups]
+        self.lists_each_once = [len(params) for params in listed] == [
+            len(params) for params in groups
+        ]
         if lacking := [p for group in groups for p in group if p not in names]:
             raise ValueError(
                 f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"

@@ -81,6 +81,27 @@ def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None], late: bool) 
     return args, {**kwargs, "closure": closure_and_act}
 
 
+class ForwardHook:
+    """A model's forward pre-hook, `act`, which runs outside every graph.
+
+    Not at all in a model that is exported or traced, nor in a copy or a pickle of the model.
+    """
+
+    def __init__(self, act: Callable[[Any], None]) -> None:
+        self._act = act
+
+    def __call__(self, module: Any, args: Any) -> None:
+        if not (torch.compiler.is_exporting() or torch.jit.is_tracing()):
+            self._outside(module)
+
+    @torch.compiler.disable
+    def _outside(self, module: Any) -> None:
+        self._act(module)
+
+    def __reduce__(self) -> Any:
+        return getattr, ({}, "get")  # {}.get(module, args) is args: as they were, without lpwd
+
+
 def is_checkpointed() -> bool:
     """Is this a forward pass under torch.utils.checkpoint with use_reentrant=True?
 

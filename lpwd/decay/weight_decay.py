@@ -25,7 +25,7 @@ from lpwd.decay.layers import Layers, unwrap
 from lpwd.decay.own_decay import OWN_WD, OwnDecay
 from lpwd.decay.parameters import Pairs, Parameters, targets
 from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES, Profile
-from lpwd.decay.steps import NO_FORWARD_PASS, OuterStep, act_inside, is_checkpointed
+from lpwd.decay.steps import NO_FORWARD_PASS, ForwardHook, OuterStep, act_inside, is_checkpointed
 from lpwd.decay.table import table
 from lpwd.decay.warn import warn_of_no_blocks, warn_of_no_effect
 
@@ -58,17 +58,17 @@ class WeightDecay:
             that it lacks, or has in another shape (a new head), decay towards zero.
 
     Every trainable parameter of the optimizer is decayed, with a gradient or not (l2: with one),
-    and none while it is frozen. For l2, λ_iθ is added to ``p.grad`` in place, as torch's own
+    and none while it is frozen, or in a group with a ``weight_decay`` of 0 beside groups with
+    another, whose place λ takes. For l2, λ_iθ is added to ``p.grad`` in place, as torch's own
     ``weight_decay`` of Adam and SGD adds it; η multiplies it there, `coupled` or not.
 
     With ``torch.compile(model, fullgraph=True)``, pass pwd and lpwd the compiled model: their hook
-    stays outside the graph. Copies of the model or of the optimizer come without the
-    decay: give them a WeightDecay of their own. Call `remove` before a model is pickled whole.
+    stays outside the graph. Copies, pickles and exports of model and optimizer have no decay.
 
     Raises ValueError on wrong arguments, an optimizer that already decays, parameters that the
-    model lacks, parameters that have a WeightDecay already, or ηλ_i > 1 (later, too, as η grows;
-    an lr that is a tensor is read here only). A step of pwd or lpwd raises RuntimeError if no
-    training forward pass of `model` came before it.
+    model lacks or that have a WeightDecay already, or ηλ_i > 1 (later, too, as η grows; an lr that
+    is a tensor is read here only). A step of pwd or lpwd without a training forward pass of `model`
+    before it raises RuntimeError.
     """
 
     def __init__(
@@ -103,13 +103,11 @@ class WeightDecay:
         self.optimizer = optimizer
         self.model = model
         self._rate = float(rate)
-        self.normalize = normalize
-        self.layers = layers
-        self.coupled = coupled
+        self.normalize, self.layers, self.coupled = normalize, layers, coupled
         self._observer: Observer | None = None
         self._step = OuterStep()
-        # pwd and lpwd: what the next decay is multiplied by, a tensor where only the device knows
-        # if a step was skipped; and the parameters that have had theirs since the last step.
+        # pwd, lpwd: what the next decay is multiplied by (a tensor: only the device knows if a step
+        # was skipped), and the parameters that have had theirs since the last step.
         self._due: float | Tensor = 1.0
         self._had: set[Tensor] = set()
         self._own = OwnDecay(optimizer)
@@ -137,8 +135,8 @@ class WeightDecay:
             optimizer.register_state_dict_pre_hook(lambda _: self._own.as_before()),
         ]
         if self.moment == "before the forward pass":
-            on_forward: Any = torch.compiler.disable(self._on_forward)  # never part of a graph
-            self._hooks.append(model.register_forward_pre_hook(on_forward, prepend=True))
+            hook = ForwardHook(self._on_forward)
+            self._hooks.append(model.register_forward_pre_hook(hook, prepend=True))
         attached.add(self)
         if self.moment != "in the gradient":
             warn_of_no_effect(self._parameters.entries(), self._parameters.etas())
@@ -208,10 +206,13 @@ class WeightDecay:
         self._own.as_before()
         attached.DECAYS.discard(self)
 
+    def __reduce__(self) -> Any:
+        return type(None), ()  # None in a copy, or a pickle, of what holds the decay
+
     # -- the moments ------------------------------------------------------------------------------
 
-    def _on_forward(self, module: nn.Module, args: Any) -> None:
-        # A copy of the model (an EMA's, a replica) has this hook too, but not these weights.
+    def _on_forward(self, module: nn.Module) -> None:
+        # A replica of the model has this hook too, but not these weights.
         trains = module is self.model and module.training
         if trains and (torch.is_grad_enabled() or is_checkpointed()):
             self.before_forward()
@@ -295,6 +296,5 @@ class WeightDecay:
 
     def _lends(self) -> bool:
         """Does the optimizer decay by λ_i itself, where that is for its own pass?"""
-        if not self._can_decay_itself or torch.compiler.is_compiling():
-            return False
-        return self._parameters.listed_once
+        once = self._parameters.lists_each_once
+        return self._can_decay_itself and once and not torch.compiler.is_compiling()
