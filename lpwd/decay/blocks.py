@@ -19,9 +19,10 @@ def find_blocks(model: nn.Module) -> list[str]:
 
     A stack is an ``nn.ModuleList`` or ``nn.Sequential`` with at least two modules of one class
     that are made of further modules themselves: a transformer's layers, a stage of a ResNet. Its
-    members are blocks. But where they hold stacks of their own, the same within a member and
-    another from member to member, they are the stages of a network, and the blocks are those that
-    they hold. (Experts of a mixture are the same in all layers: they are parts of a block.)
+    members are blocks. But where they hold stacks of their own, another from member to member, of
+    modules that repeat or are made of compounds themselves, they are the stages of a network, and
+    the blocks are those that they hold. (Experts of a mixture are the same in all layers: they are
+    parts of a block.)
     """
     return list(_stacked(model, ""))
 
@@ -60,18 +61,14 @@ def _stacked(module: nn.Module, name: str, least: int = 2) -> Iterator[str]:
         yield from (_join(name, member) for member in members)
         return
     for child_name, child in module.named_children():
-        yield from _stacked(child, _join(name, child_name), 1 if stages else 2)
+        yield from _stacked(child, _join(name, child_name), 1 if stages else least)
 
 
 def _members(module: nn.Module, least: int) -> list[str]:
     """The names of a stack's blocks: the class of which it has most."""
     if not isinstance(module, _Sequence):
         return []
-    compound = {
-        name: type(child)
-        for name, child in module.named_children()
-        if next(child.children(), None) is not None and next(child.parameters(), None) is not None
-    }
+    compound = {name: type(child) for name, child in module.named_children() if _is_compound(child)}
     if not compound:
         return []
     kind, count = Counter(compound.values()).most_common(1)[0]
@@ -79,15 +76,23 @@ def _members(module: nn.Module, least: int) -> list[str]:
 
 
 def _are_stages(members: Sequence[nn.Module]) -> bool:
-    held = [[_shapes(member, block) for block in _stacked(member, "")] for member in members]
+    held = [[member.get_submodule(name) for name in _stacked(member, "", 1)] for member in members]
     if all(type(member) in _PLAIN for member in members):
         return any(held)
-    repeats = any(of_one[-2:-1] == of_one[-1:] for of_one in held if of_one)
-    return repeats and len({of_one[-1] for of_one in held if of_one}) > 1
+    shapes = [[_shapes(block) for block in of_one] for of_one in held if of_one]
+    repeat = any(of_one[-2:-1] == of_one[-1:] for of_one in shapes)
+    several = [block for of_one in held if len(of_one) > 1 for block in of_one]
+    are_deep = any(_is_compound(part) for block in several for part in block.children())
+    return (repeat or are_deep) and len({of_one[-1] for of_one in shapes}) > 1
 
 
-def _shapes(module: nn.Module, name: str) -> Shapes:
-    return tuple(tuple(p.shape) for p in module.get_submodule(name).parameters())
+def _is_compound(module: nn.Module) -> bool:
+    """Is it made of further modules, with parameters?"""
+    return any(True for _ in module.children()) and any(True for _ in module.parameters())
+
+
+def _shapes(module: nn.Module) -> Shapes:
+    return tuple(tuple(p.shape) for p in module.parameters())
 
 
 def _inside(name: str, blocks: Sequence[str]) -> str | None:

@@ -24,6 +24,8 @@ SMALL: dict[str, Any] = {
 T5 = hf.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
 GPT2 = hf.GPT2Config(n_embd=32, n_layer=3, n_head=4)
 MIXTRAL = hf.MixtralConfig(**SMALL, num_local_experts=8, num_key_value_heads=4)
+#: As the library makes it: each stage has two blocks, of which the first has a shortcut.
+RESNET18: dict[str, Any] = {"layer_type": "basic", "depths": [2, 2, 2, 2]}
 SWIN = hf.SwinConfig(depths=[2, 2, 6, 2])
 
 #: (model, n, a parameter of the first layer, of the second, of the last)
@@ -102,6 +104,24 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int, tuple[str, str, str]]] = {
         (
             "convnext.embeddings.layernorm.bias",
             "convnext.encoder.stages.0.layers.0.pwconv2.bias",
+            "classifier.bias",
+        ),
+    ),
+    "hf_resnet18": (
+        lambda: hf.ResNetForImageClassification(hf.ResNetConfig(**RESNET18)),
+        10,
+        (
+            "resnet.embedder.embedder.convolution.weight",
+            "resnet.encoder.stages.0.layers.0.shortcut.convolution.weight",
+            "classifier.1.bias",
+        ),
+    ),
+    "hf_cvt": (  # a stage of one block before those of two and ten
+        lambda: hf.CvtForImageClassification(hf.CvtConfig()),
+        15,
+        (
+            "cvt.encoder.stages.0.embedding.convolution_embeddings.projection.weight",
+            "cvt.encoder.stages.0.layers.0.output.dense.bias",
             "classifier.bias",
         ),
     ),
