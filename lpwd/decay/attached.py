@@ -53,12 +53,6 @@ def stepping(optimizer: Any, model: Any) -> Optimizer:
     return optimizer
 
 
-def sharded(model: nn.Module) -> list[Any]:
-    """The modules of a model that FSDP2 shards."""
-    modules = model.modules()
-    return [m for m in modules if hasattr(m, "reshard") and hasattr(m, "unshard")]
-
-
 def check_can_couple(optimizer: Optimizer) -> None:
     """Raise ValueError if λθ cannot join this optimizer's gradients."""
     if isinstance(optimizer, CANNOT_COUPLE):

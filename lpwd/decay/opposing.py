@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lpwd.decay.groups import DecayedGroup, Tensors
+from lpwd.decay.sharding import over_all_parts, parts_of
 from lpwd.decay.weight_decay import WeightDecay
 
 
@@ -94,7 +95,8 @@ class OpposingRate:
         """The decay calls this when a step, and its own part in it, are complete."""
         self._step += 1
         for group, penalties in self._penalties:
-            sums = _sums(group.params, penalties)
+            sums = _sums(parts_of(group.params), parts_of(penalties))
+            sums = over_all_parts(sums, group.params[0])
             if self._sums is None:
                 self._sums = sums.new_zeros(4, self.decay.layer_count)
             # A skipped step (overflow) had no update that its penalties could oppose.

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lpwd.decay import attached
 from lpwd.decay.checks import check_rate
 from lpwd.decay.exclude import Kind, excluded
 from lpwd.decay.groups import DecayedGroup
 from lpwd.decay.layers import Layers, layer_index, unwrap
 from lpwd.decay.own_decay import OwnDecay
 from lpwd.decay.rates import Profile, normalized_rate, profile_weights
+from lpwd.decay.sharding import layout, like, sharded_modules
 
 #: An optimizer's groups, each with what is decayed of it.
 Pairs = Iterable[tuple[dict[str, Any], DecayedGroup]]
@@ -139,7 +139,7 @@ class Parameters:
             self._read()
 
     def _read(self) -> None:
-        self._sharded = attached.sharded(self._model)
+        self._sharded = sharded_modules(self._model)
         self.reshard()  # the model's parameters are then the optimizer's
         model = unwrap(self._model)
         names = {p: name for name, p in model.named_parameters()}
@@ -192,17 +192,20 @@ def _groups(
     layers: dict[Tensor, int],
     targets: dict[Tensor, Tensor],
 ) -> list[DecayedGroup]:
-    """What is decayed of one of the optimizer's groups: towards zero, and towards targets."""
+    """What is decayed of one of the optimizer's groups: towards zero and towards targets apart, as
+    are weights that processes share in other ways."""
     # With λ = 0 nothing is touched at all: Baseline, bit for bit.
     kept = [p for p in params if lambdas.get(p)]
-    parts = [p for p in kept if p not in targets], [p for p in kept if p in targets]
+    parts: dict[tuple[bool, Any], list[Tensor]] = {}
+    for p in kept:
+        parts.setdefault((p in targets, layout(p)), []).append(p)
     return [
         DecayedGroup(
             part,
             [lambdas[p] for p in part],
             [layers[p] for p in part],
-            [targets[p].to(p) for p in part if p in targets],
+            [like(targets[p], p) for p in part if p in targets],
             whole=len(part) == len(params),
         )
-        for part in parts
+        for part in parts.values()
     ]

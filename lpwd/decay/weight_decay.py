@@ -264,8 +264,9 @@ class WeightDecay:
                 self._observer.after_step()
 
     def _lacks_decay(self) -> bool:
-        """Is there something to decay, and nothing of it was since the last step?"""
-        return not self._had and any(True for _ in self._parameters.decayed())
+        """Is there something to decay (η > 0), and nothing of it was since the last step?"""
+        pairs = self._parameters.decayed()
+        return not self._had and any(self._parameters.eta(owner) for owner, _ in pairs)
 
     def _done(self) -> float | Tensor:
         """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
