@@ -37,11 +37,17 @@ def check_unattached(optimizer: Optimizer) -> None:
 def stepping(optimizer: Any, model: Any) -> Optimizer:
     """The optimizer whose step hooks run: the given one, or the one that a wrapper keeps in it.
 
-    Raises ValueError for arguments that are swapped, and for wrappers without a hook that runs.
+    Raises ValueError for arguments that are swapped, for wrappers without a hook that runs, and for
+    models whose parameters are not those of its layers.
     """
     kinds = type(optimizer).__name__, type(model).__name__
     if isinstance(optimizer, nn.Module) or not isinstance(model, nn.Module):
         raise ValueError(f"optimizer, model: got {kinds[0]}, {kinds[1]}; pass them in this order")
+    if any(type(m).__name__ == "FullyShardedDataParallel" for m in model.modules()):
+        raise ValueError(
+            "model: FullyShardedDataParallel flattens the weights of several layers into one; use"
+            " torch.distributed.fsdp.fully_shard"
+        )
     while not hasattr(optimizer, "_optimizer_step_pre_hooks"):
         inner = getattr(optimizer, "optimizer", None)  # as accelerate's has it
         if not isinstance(inner, Optimizer):

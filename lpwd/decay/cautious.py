@@ -40,7 +40,7 @@ class Cautious:
             penalties = group.penalties(taken, before)
             moved = torch._foreach_sub(before, group.params)
             # By signs: a product of small numbers would be rounded to 0.
-            for penalty, towards in zip(penalties, moved, strict=True):
+            for penalty, towards in zip(map(_real, penalties), map(_real, moved), strict=True):
                 away = penalty.sign() * towards.sign() < 0
                 penalty.masked_fill_(_mirrored(away) if self.mirrored else away, 0.0)
             masked.append((group, penalties))
@@ -50,3 +50,8 @@ class Cautious:
 
 def _mirrored(mask: Tensor) -> Tensor:
     return mask.flatten().flip(0).view_as(mask)
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """A complex weight is two real ones, as torch's optimizers take it."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor

@@ -73,12 +73,17 @@ def owner_and_leaf(name: str) -> tuple[str, str]:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The user's own module inside ``torch.compile``'s and data-parallel wrappers."""
+    """The user's own module inside ``torch.compile``'s, data-parallel and engines' wrappers.
+
+    These have one ``module``, and nothing else of their own.
+    """
     while True:
         if hasattr(model, "_orig_mod"):
             model = model._orig_mod  # pyright: ignore[reportAssignmentType]
-        elif isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            model = model.module
+        elif [name for name, _ in model.named_children()] == ["module"] and not any(
+            True for _ in model.parameters(recurse=False)
+        ):
+            model = model.get_submodule("module")
         else:
             return model
 

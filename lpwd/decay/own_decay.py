@@ -70,7 +70,8 @@ class OwnDecay:
         )
 
     def off(self) -> None:
-        """For the length of a step."""
+        """For the length of a step. Raises as `check` does."""
+        self.check()
         self._off = [
             (group, key, group[key]) for group in self._optimizer.param_groups for key in _on(group)
         ]

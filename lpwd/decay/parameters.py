@@ -142,7 +142,7 @@ class Parameters:
         self._sharded = sharded_modules(self._model)
         self.reshard()  # the model's parameters are then the optimizer's
         model = unwrap(self._model)
-        names = {p: name for name, p in model.named_parameters()}
+        names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
         listed = [group["params"] for group in self._optimizer.param_groups]
         groups = [list(dict.fromkeys(params)) for params in listed]
         #: Does none of the optimizer's groups hold a parameter twice (and step it twice)?

@@ -88,15 +88,11 @@ class ForwardHook:
     """
 
     def __init__(self, act: Callable[[Any], None]) -> None:
-        self._act = act
+        self._act: Any = torch.compiler.disable(act)
 
     def __call__(self, module: Any, args: Any) -> None:
         if not (torch.compiler.is_exporting() or torch.jit.is_tracing()):
-            self._outside(module)
-
-    @torch.compiler.disable
-    def _outside(self, module: Any) -> None:
-        self._act(module)
+            self._act(module)
 
     def __reduce__(self) -> Any:
         return getattr, ({}, "get")  # {}.get(module, args) is args: as they were, without lpwd

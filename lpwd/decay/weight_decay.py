@@ -223,7 +223,6 @@ class WeightDecay:
         self._own.as_before()  # if the last step raised
         if self._cautious:
             self._cautious.begin()
-        self._own.check()
         self._own.off()
         return act_inside(args, kwargs, self._on_gradient, late=self._lends())
 

@@ -106,6 +106,14 @@ def check_state_before_training() -> None:
         assert_close(whole(model), whole(mlp()))
 
 
+def check_flattened_weights_are_refused() -> None:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    model = FullyShardedDataParallel(mlp(), device_id=torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"flattens the weights .*fully_shard"):
+        lpwd.WeightDecay(SGD(model.parameters()), model, "wd", 0.3)
+
+
 def check_opposing(rank: int) -> None:
     rates = []
     for model in (mlp(), sharded(mlp())):
@@ -124,6 +132,7 @@ def work(rank: int, store: str) -> None:
         for kind in (SGD, Adam) if method in ("l2", "wd") else (Adam,):
             check(rank, method, kwargs, kind)
     check_state_before_training()
+    check_flattened_weights_are_refused()
     check_opposing(rank)
     dist.destroy_process_group()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import DECAYS, assert_close, assert_same, mlp, train
+from small import DECAYS, assert_close, assert_same, micro, mlp, train
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
@@ -274,6 +274,74 @@ def test_wrappers_are_unwrapped_or_refused() -> None:
     holder = Holder(inner)
     assert lpwd.WeightDecay(holder, model, "wd", RATE).optimizer is inner
     assert still(model, holder) == pytest.approx(ONCE)
+
+
+class Engine(nn.Module):
+    """As DeepSpeed's: it answers for the model that it holds."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+    def forward(self, *args: Any) -> Any:
+        return self.module(*args)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_engine_is_unwrapped(method: str) -> None:
+    plain, model = micro("convnext_micro"), micro("convnext_micro")
+    expected = lpwd.WeightDecay(SGD(plain.parameters(), lr=LR), plain, method, RATE)
+    engine = Engine(model)
+    optimizer = SGD(engine.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(Holder(optimizer), engine, method, RATE)
+    assert decay.rates == expected.rates
+    before = model.head.fc.weight.detach().clone()
+    (engine(torch.zeros(1, 3, 32, 32).double()).sum() * 0).backward()
+    optimizer.step()
+    assert_close(model.head.fc.weight.detach(), before * (1 - LR * decay.rates["head.fc.weight"]))
+
+
+def test_an_engine_that_steps_flat_copies_is_refused() -> None:
+    """As the optimizers of DeepSpeed's ZeRO do."""
+    model = pair()
+    flat = nn.Parameter(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    with pytest.raises(ValueError, match="the model lacks 1 of the optimizer's parameters"):
+        lpwd.WeightDecay(Holder(SGD([flat], lr=LR)), Engine(model), "wd", RATE)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_complex_weights(method: str) -> None:
+    model = nn.Linear(2, 2, dtype=torch.complex128)
+    optimizer = SGD(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, method, RATE, layers="module")
+    first = model.weight.detach().clone()
+    model(torch.zeros(1, 2, dtype=torch.complex128)).abs().sum().backward()
+    model.bias.grad = None
+    optimizer.step()
+    assert_close(model.weight.detach(), first * (0.9 if method == "lpwd" else ONCE))
+
+
+@pytest.mark.parametrize("method", DECAYS)
+def test_a_step_in_the_backward_pass(method: str) -> None:
+    """One optimizer for each parameter, which steps as soon as its gradient is there."""
+    model = pair()
+    optimizers = {p: SGD([p], lr=LR) for p in model.parameters()}
+    rates: dict[str, float] = {}
+    for p, optimizer in optimizers.items():
+        rates |= lpwd.WeightDecay(optimizer, model, method, RATE).rates
+        p.register_post_accumulate_grad_hook(lambda p: optimizers[p].step())
+        p.register_post_accumulate_grad_hook(lambda p: optimizers[p].zero_grad())
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for _ in range(2):
+        (model(torch.zeros(1, 2).double()).sum() * 0).backward()
+    for name, p in model.named_parameters():
+        assert_close(p.detach(), before[name] * (1 - LR * rates[name]) ** 2)
 
 
 def test_an_optimizer_that_never_steps_is_noticed_once() -> None:
