@@ -1,6 +1,6 @@
 """What came out, as pages say it: written from what is stored, never by hand.
 
-    readme.files(main)   the blocks of PAGES filled, and leads.csv, .png and .pdf
+    readme.files(main)   the blocks of PAGES filled, outcome.md, and leads.csv, .png and .pdf
 
 They describe the miniature, whose results are committed.
 """
@@ -17,8 +17,8 @@ from lpwd.analysis.intervals import LEAST_SEEDS, interval_in
 from lpwd.analysis.leads import leads
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.paths import ROOT
+from lpwd.draw import answer, words
 from lpwd.draw import claims as verdicts
-from lpwd.draw import words
 from lpwd.draw.figures import pictures
 from lpwd.draw.figures.leads import plot
 from lpwd.draw.formats import csv, pipe_table
@@ -47,7 +47,8 @@ def files(main: MainGrid) -> dict[str, bytes]:
     return {
         "leads.csv": csv(found),
         **pictures("leads", plot(found, main.scale)),
-        str(readme): filled(readme, "outcome", text(main)),
+        "outcome.md": f"# What came out: {main.scale.name} scale\n\n{text(main)}\n".encode(),
+        str(readme): filled(readme, "answer", answer.text(main)),
         str(report): filled(report, "claims", verdicts.table(claims.data(main))),
         str(miniature): filled(miniature, "resolution", resolution(found)),
     }
@@ -68,7 +69,7 @@ def filled(page: Path, name: str, text: str) -> bytes:
 
 
 def text(main: MainGrid) -> str:
-    """The block: how much is in, LPWD against WD by column, the claims with their verdicts."""
+    """outcome.md: how much is in, LPWD against WD by column, the claims with their verdicts."""
     parts = [_extent(main), _leads(leads(main)), _verdicts(claims.data(main))]
     return "\n\n".join(parts)
 
@@ -129,7 +130,7 @@ def resolution(frame: pd.DataFrame) -> str:
 
 def _verdicts(judged: pd.DataFrame) -> str:
     """All claims; one that fares alike by both protocols is told once."""
-    rule = "[each by one stated rule](results/mini/claims.md)"
+    rule = "[each by one stated rule](claims.md)"
     rows = [["The paper's claim", "Where", "Verdict"], ["---"] * 3]
     for key, alike in judged.groupby(["claim", "verdict", "reason"], sort=False):
         claim, *decided = map(str, key)

@@ -12,8 +12,8 @@ from conftest import REPOSITORY
 from lpwd.analysis import claims, leads
 from lpwd.analysis.main_grid import MainGrid, as_printed
 from lpwd.config.compose import scale_config
+from lpwd.draw import answer, readme
 from lpwd.draw import claims as verdicts
-from lpwd.draw import readme
 from lpwd.draw.figures import leads as leads_figure
 from lpwd.draw.readme import filled
 from lpwd.store.store import Store
@@ -40,7 +40,9 @@ def test_pages_tell_what_is_committed(tmp_path: Path) -> None:
     stored = Store(readme.SCALE, tmp_path).collect()
     main = MainGrid(as_printed(stored, readme.SCALE), scale_config(readme.SCALE), stored)
     page, report, miniature = (committed(page, tmp_path) for page in readme.PAGES)
-    assert f"<!-- outcome -->\n{readme.text(main)}\n" in page.read_text()
+    assert f"<!-- answer -->\n{answer.text(main)}\n" in page.read_text()
+    outcome = committed(f"results/{readme.SCALE}/outcome.md", tmp_path)
+    assert outcome.read_text().endswith(f"\n\n{readme.text(main)}\n")
     table = verdicts.table(claims.data(main))
     assert f"<!-- claims -->\n{table}\n" in report.read_text()
     resolved = readme.resolution(leads.leads(main))
