@@ -144,12 +144,14 @@ def _own(c: Any, frame: pd.DataFrame) -> Cell:
 def _notes(frame: pd.DataFrame, scale: DictConfig, target: str) -> list[str]:
     lines = ["", *_lines(frame)]
     k, of = best_k(scale.epochs), f"of {scale.epochs}"
+    scratch = paper.from_scratch(scale.name)
     values = {
         "statistic": f"mean ± std (ddof 0) of the best {k} {of}" if k > 1 else f"the best {of}",
         "least": LEAST_SEEDS,
         "elsewhere": ""
         if scale.name == "paper"
-        else " Its models and data are larger: compare the order of methods, not the level.",
+        else f" Its models and data are larger{', and its models pretrained' * scratch}: compare"
+        " the order of methods, not the level.",
     }
     notes = [f"{sentence(paper.scale_note(scale))}."]
     notes += [LEGEND[line].format(**values) for line in lines if line in LEGEND]

@@ -160,3 +160,16 @@ def test_kinds_have_names_of_their_own() -> None:
     kinds = {kind for part in controls.PARTS for kind in (part.run, part.reference)}
     assert len({kind.name for kind in kinds}) == len(kinds)
     assert controls.LPWD.name == paper.METHOD_NAMES["lpwd"]
+
+
+def test_from_scratch_is_no_control_where_the_whole_scale_is() -> None:
+    nothing = frames.of_records([])
+    parts = {
+        scale: controls.parts(MainGrid(nothing, scale_config(scale)))
+        for scale in ("mini", "scratch")
+    }
+    assert len(parts["mini"]) == len(controls.PARTS)
+    assert not parts["scratch"]["run"].str.contains("from scratch").any()
+    assert len(parts["scratch"]) == len(controls.PARTS) - 1
+    assert "micro models from scratch" in paper.scale_note(scale_config("scratch"))
+    assert "scratch" not in paper.scale_note(SCALE)
