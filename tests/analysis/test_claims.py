@@ -136,6 +136,7 @@ def test_an_effect_within_the_margins_is_equivalent_and_the_smaller_one_is_named
     assert (without_seeds.verdict, without_seeds.reason) == (SUPPORTED, "")
 
 
+@hypothesis.settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=3, max_size=10), st.floats(0.1, 6))
 def test_equivalence_is_two_one_sided_t_tests(values: list[float], margin: float) -> None:
     hypothesis.assume(np.std(values) > 1e-3)
@@ -200,6 +201,7 @@ def test_a_seed_that_not_all_cells_have_is_left_out() -> None:
     assert (found.n, found.effect) == (3, 2.0)
 
 
+@hypothesis.settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=4, max_size=8), st.booleans())
 def test_what_supports_a_claim_refutes_its_opposite(values: list[float], always: bool) -> None:
     mine = verdict(effects(values), 1, always)
