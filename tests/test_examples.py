@@ -126,13 +126,17 @@ def test_lookahead_around_an_optimizer_that_decays(method: str) -> None:
     assert_close(weights(model), after(start, decay, [0.1] * STEPS))
 
 
-def test_timms_own_decay_beside_ours_is_refused() -> None:
+def test_timms_own_decay_beside_ours_is_refused_but_for_its_groups() -> None:
     from timm.optim import create_optimizer_v2
 
     model = mlp()
-    optimizer = create_optimizer_v2(model, opt="lamb", lr=0.1, weight_decay=0.05)
+    make: Any = {"opt": "lamb", "lr": 0.1, "weight_decay": 0.05}
     with pytest.raises(ValueError, match=r"Lamb already decays \(weight_decay=0.05\)"):
+        optimizer = create_optimizer_v2(model, filter_bias_and_bn=False, **make)
         lpwd.WeightDecay(optimizer, model, "lpwd", RATE)
+    with pytest.warns(UserWarning, match="5 parameters in groups of Lamb with weight_decay=0"):
+        decay = lpwd.WeightDecay(create_optimizer_v2(model, **make), model, "lpwd", RATE)
+    assert decay.rates["0.bias"] == 0
 
 
 # -- Lightning ------------------------------------------------------------------------------------
