@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -23,26 +20,30 @@ class Cautious:
 
     def __init__(self, mirrored: bool = False) -> None:
         self.mirrored = mirrored
-        self._kept: list[tuple[DecayedGroup, Sequence[Any], Tensors]] = []
+        self._kept: list[tuple[DecayedGroup, float | Tensor, Tensors]] = []
 
     def begin(self) -> None:
         """A step begins. What one that raised has left is forgotten."""
         self._kept = []
 
-    def keep(self, group: DecayedGroup, taken: Sequence[Any]) -> None:
-        """Before the update; `taken`: ηλ_i of each parameter."""
-        self._kept.append((group, taken, torch._foreach_clone(group.params)))
+    def keep(self, group: DecayedGroup, eta: float | Tensor) -> None:
+        """Before the update."""
+        self._kept.append((group, eta, torch._foreach_clone(group.params)))
 
     def penalties(self) -> list[tuple[DecayedGroup, Tensors]]:
         """After the update: each group, with what is still to be subtracted from its weights."""
         masked = []
-        for group, taken, before in self._kept:
-            penalties = group.penalties(taken, before)
-            moved = torch._foreach_sub(before, group.params)
+        for group, eta, before in self._kept:
+            penalties = group.penalties(eta, before)
             # By signs: a product of small numbers would be rounded to 0.
-            for penalty, towards in zip(map(_real, penalties), map(_real, moved), strict=True):
-                away = penalty.sign() * towards.sign() < 0
-                penalty.masked_fill_(_mirrored(away) if self.mirrored else away, 0.0)
+            moved = torch._foreach_sub(before, group.params)
+            mask = torch._foreach_sign([_real(tensor) for tensor in moved])
+            parts = [_real(penalty) for penalty in penalties]
+            torch._foreach_mul_(mask, torch._foreach_sign(parts))
+            torch._foreach_add_(mask, 1)
+            torch._foreach_clamp_max_(mask, 1)  # 0 where the signs differ, else 1
+            mask = [_mirrored(tensor) for tensor in mask] if self.mirrored else mask
+            torch._foreach_mul_(parts, mask)
             masked.append((group, penalties))
         self._kept = []
         return masked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Set
 from functools import cached_property
 from itertools import compress
 from typing import Any, Protocol
@@ -42,17 +42,8 @@ class DecayedGroup:
         self._mask: list[bool] = []
         self._unfrozen = self
 
-    def fractions(
-        self, eta: float | Tensor, done: float | Tensor
-    ) -> tuple[Sequence[Any], Sequence[Any]]:
-        """ηλ_i and 1 − ηλ_i of each parameter; 0 and 1 if `done` is 0 (a skipped step).
-
-        Raises ValueError if an ηλ_i is above 1.
-        """
-        if isinstance(eta, Tensor) or isinstance(done, Tensor):
-            # The device alone knows η, or if the step is skipped: stay there, do not wait for it.
-            taken = self.lambdas_on_device * eta * done
-            return taken.unbind(), (1 - taken).unbind()
+    def fractions(self, eta: float) -> tuple[list[float], list[float]]:
+        """ηλ_i and 1 − ηλ_i of each parameter; raises ValueError if an ηλ_i is above 1."""
         if eta != self._eta:
             taken = [eta * rate for rate in self.lambdas]
             if max(taken, default=0.0) > 1:
@@ -62,17 +53,6 @@ class DecayedGroup:
                 )
             self._eta, self._fractions = eta, (taken, [1 - rate for rate in taken])
         return self._fractions
-
-    # Copied to the device once: a copy at each step would wait for it. In float64, so that the
-    # weights get the same factors, to the bit, as from Python's floats.
-    @cached_property
-    def lambdas_on_device(self) -> Tensor:
-        return torch.tensor(self.lambdas, dtype=torch.float64, device=self.params[0].device)
-
-    @cached_property
-    def layers_on_device(self) -> Tensor:
-        """Zero-based, to index with."""
-        return torch.tensor(self.layers, device=self.params[0].device) - 1
 
     @cached_property
     def is_for_own_pass(self) -> bool:
@@ -112,12 +92,27 @@ class DecayedGroup:
             list(compress(self.targets, mask)),
         )
 
-    def penalties(self, taken: Sequence[Any], at: Any = None) -> Tensors:
-        """P = ηλ_i(θ − θ*) of each parameter, θ its weights or those that are given."""
+    def distances(self, at: Any = None) -> Tensors:
+        """θ − θ* of each parameter, θ its weights or those that are given."""
         at = self.params if at is None else at
-        if self.targets:
-            at = torch._foreach_sub(at, self.targets)
-        return torch._foreach_mul(at, taken)
+        return torch._foreach_sub(at, self.targets) if self.targets else at
+
+    def penalties(self, eta: float | Tensor, at: Any = None) -> Tensors:
+        """P = ηλ_i(θ − θ*) of each parameter; η is 0 where a step is skipped."""
+        if not isinstance(eta, Tensor):
+            return torch._foreach_mul(self.distances(at), self.fractions(eta)[0])
+        # The device alone knows η: stay there, do not wait for it. A tensor for each ηλ_i, or one
+        # of another type than the weights, would be a launch a parameter.
+        penalties = torch._foreach_mul(self.distances(at), self.lambdas)
+        torch._foreach_mul_(penalties, eta.to(penalties[0].dtype))
+        return penalties
+
+    def decay(self, eta: float | Tensor) -> None:
+        """θ ← θ − ηλ_i(θ − θ*)."""
+        if self.targets or isinstance(eta, Tensor):
+            torch._foreach_sub_(self.params, self.penalties(eta))
+        else:
+            torch._foreach_mul_(self.params, self.fractions(eta)[1])
 
 
 class Observer(Protocol):
@@ -135,7 +130,7 @@ def add_to_gradients(optimizer: Any, owner: dict[str, Any], group: DecayedGroup)
     grads = [p.grad for p in group.params if p.grad is not None]
     if any(grad.is_sparse for grad in grads):
         raise ValueError("l2 cannot be coupled to sparse gradients; use method='wd'")
-    penalties = group.penalties(group.lambdas)
+    penalties = torch._foreach_mul(group.distances(), group.lambdas)
     if (grad_scale := getattr(optimizer, "grad_scale", None)) is not None:
         torch._foreach_mul_(penalties, grad_scale)
     if owner.get("maximize"):

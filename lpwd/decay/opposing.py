@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -52,6 +53,9 @@ class OpposingRate:
         self.every = every
         self._step = 0
         self._penalties: list[tuple[DecayedGroup, Sequence[Tensor]]] = []
+        self._by_layer: WeakKeyDictionary[DecayedGroup, ByLayer] = WeakKeyDictionary()
+        for _, group in decay._parameters.decayed():
+            self._of(group)  # now, and not in the midst of training
         self.reset()
         decay._observer = self
 
@@ -80,7 +84,8 @@ class OpposingRate:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._step, sums = state["step"], state["sums"]
-        self._sums = None if sums is None else sums.clone()
+        device = next(iter(self.decay.model.parameters())).device
+        self._sums = None if sums is None else sums.clone().to(device)
 
     def remove(self) -> None:
         """Detach from the decay; what was measured stays."""
@@ -96,21 +101,74 @@ class OpposingRate:
         self._step += 1
         for group, penalties in self._penalties:
             sums = _sums(parts_of(group.params), parts_of(penalties))
-            sums = over_all_parts(sums, group.params[0])
+            # A skipped step (overflow) had no update that its penalties could oppose.
+            sums = over_all_parts(sums, group.params[0]) * self.decay._done()
             if self._sums is None:
                 self._sums = sums.new_zeros(4, self.decay.layer_count)
-            # A skipped step (overflow) had no update that its penalties could oppose.
-            sums = sums * self.decay._done()
-            self._sums = self._sums.to(sums.device).index_add_(1, group.layers_on_device, sums)
+            self._sums = self._of(group).add(self._sums.to(sums.device), sums)
         self._penalties = []
+
+    def _of(self, group: DecayedGroup) -> ByLayer:
+        device, known = group.params[0].device, self._by_layer.get(group)
+        if known is None or known.order.device != device:
+            known = ByLayer(group.layers, self.decay.layer_count, device)
+            self._by_layer[group] = known
+        return known
+
+
+class ByLayer:
+    """Adds what was summed of tensors to the totals of their layers, always in the same order.
+
+    `index_add_` would add in any order on a GPU, and round otherwise each time.
+    """
+
+    def __init__(self, layers: Sequence[int], count: int, device: torch.device) -> None:
+        totals_first = torch.tensor([*range(1, count + 1), *layers])
+        # To be copied without waiting for the device.
+        self.order = totals_first.argsort(stable=True).to(device, non_blocking=True)
+        self.lengths = totals_first.bincount()[1:].to(device, non_blocking=True)
+
+    def add(self, totals: Tensor, sums: Tensor) -> Tensor:
+        """[k, layers] + [k, tensors] → [k, layers]"""
+        rows = torch.cat([totals, sums], dim=1).t().index_select(0, self.order).contiguous()
+        # unsafe: does not look whether the lengths add up, for which it would wait.
+        return torch.segment_reduce(rows, "sum", lengths=self.lengths, unsafe=True).t()
+
+
+def _sums(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+    """Opposing weights, decayed weights, Σ|P_o| and Σ|P| of each tensor: float64 [4, tensors].
+
+    Eq. 10 with θ̂ = weight + P, simplified: P(2·weight + P) < 0. Taken by signs it holds to the last
+    bit, where squares and sums of small weights would be rounded away.
+    """
+    on_cpu = weights[0].device.type == "cpu"
+    return _sums_by_passes(weights, penalties) if on_cpu else _sums_by_foreach(weights, penalties)
+
+
+def _sums_by_foreach(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+    """A few kernels for all tensors together; each sum is in float64, and in a fixed order."""
+
+    def total(tensors: Any) -> list[Tensor]:
+        return list(torch._foreach_norm(tensors, 1, dtype=torch.float64))
+
+    signs = torch._foreach_sign(penalties)
+    decayed = total(signs)
+    opposing = torch._foreach_add(penalties, weights, alpha=2)
+    torch._foreach_mul_(opposing, signs)
+    torch._foreach_sign_(opposing)
+    torch._foreach_clamp_max_(opposing, 0)  # −1 where P opposes, else 0
+    marked = total(opposing)
+    torch._foreach_mul_(opposing, penalties)
+    columns = [*marked, *decayed, *total(opposing), *total(penalties)]
+    return torch.stack(columns).view(4, -1)
 
 
 #: Small tensors are measured together, up to so many weights: what a processor's cache holds.
 TOGETHER = 2**17
 
 
-def _sums(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
-    """Opposing weights, decayed weights, Σ|P_o| and Σ|P| of each tensor: [4, tensors]."""
+def _sums_by_passes(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+    """For processors: passes over what their cache holds."""
     parts, start, size = [], 0, 0
     for end, weight in enumerate(weights):
         if size and size + weight.numel() > TOGETHER:
@@ -122,10 +180,8 @@ def _sums(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
 
 
 def _sums_together(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
-    """`_sums` by passes over one long vector: tensor by tensor would take many more."""
+    """One long vector: tensor by tensor would take many more passes."""
     weight, penalty = _flat(weights, weights), _flat(penalties, weights)
-    # Eq. 10 with θ̂ = weight + P, simplified: P(2·weight + P) < 0. Taken by signs it holds to the
-    # last bit, where squares and sums of small weights would be rounded away.
     opposing = (penalty.sign() * (penalty + 2 * weight)) < 0
     size = penalty.abs()
     counts = [p.numel() for p in weights]

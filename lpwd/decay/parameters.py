@@ -105,12 +105,19 @@ class Parameters:
         """Frozen or not."""
         return {p for _, group in self._pairs() for p in group.params}
 
-    def eta(self, group: dict[str, Any]) -> float | Tensor:
-        """What λ_i is multiplied by."""
-        return group["lr"] if self._coupled else 1.0
+    def eta(self, owner: dict[str, Any], group: DecayedGroup, done: float | Tensor) -> Any:
+        """What λ_i is multiplied by; 0 if `done` is 0 (a skipped step).
+
+        Raises ValueError if an ηλ_i is above 1; of a tensor that would wait for the device.
+        """
+        eta = owner["lr"] if self._coupled else 1.0
+        if not isinstance(eta, Tensor):
+            group.fractions(eta)
+        return eta * done
 
     def etas(self) -> list[float]:
-        return [float(self.eta(group)) for group in self._optimizer.param_groups]
+        groups = self._optimizer.param_groups
+        return [float(group["lr"]) if self._coupled else 1.0 for group in groups]
 
     def reshard(self) -> None:
         """Have FSDP2 gather the weights anew: after an evaluation it keeps them as they were."""
@@ -174,9 +181,10 @@ class Parameters:
         self._read_at = self._key()
         for optimizer_group, group in self._pairs():
             lr = optimizer_group["lr"]
-            check_rate("lr", float(lr) if isinstance(lr, Tensor) else lr)
+            lr = float(lr) if isinstance(lr, Tensor) else lr
+            check_rate("lr", lr)
             if self._multiplies:
-                group.fractions(float(self.eta(optimizer_group)), 1.0)
+                group.fractions(lr if self._coupled else 1.0)
 
     def _rates(self, layers: dict[Tensor, int]) -> dict[Tensor, float]:
         """λ_i of each parameter that is decayed, from its layer."""

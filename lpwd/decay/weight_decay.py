@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import compress
 from typing import Any
 
 import torch
@@ -234,8 +233,7 @@ class WeightDecay:
                 add_to_gradients(self.optimizer, owner, group)
         elif self._cautious and first:
             for owner, group in self._parameters.decayed():
-                taken, _ = group.fractions(self._parameters.eta(owner), self._done())
-                self._cautious.keep(group, taken)
+                self._cautious.keep(group, self._parameters.eta(owner, group, self._done()))
         elif self.moment == "before the update" and first:
             self._decay(self._done(), self._parameters.decayed())
         elif self.moment == "before the forward pass" and first and self._lacks_decay():
@@ -277,20 +275,16 @@ class WeightDecay:
     def _decay(self, done: float | Tensor, groups: Pairs) -> None:
         """θ ← (1 − ηλ_i)θ, or (1 − λ_i)θ uncoupled; with `done` = 0 nothing changes."""
         lent: dict[Tensor, float] = {}
-        for optimizer_group, group in groups:
-            taken, left = group.fractions(self._parameters.eta(optimizer_group), done)
+        for owner, group in groups:
+            eta = self._parameters.eta(owner, group, done)
             if self._observer is not None:
-                self._observer.on_decay(group, partial(group.penalties, taken))
-            params = group.params
+                self._observer.on_decay(group, partial(group.penalties, eta))
             if self._lends() and group.is_for_own_pass:
-                lent.update(zip(params, group.lambdas, strict=True))
+                lent.update(zip(group.params, group.lambdas, strict=True))
                 # The optimizer skips parameters without a gradient, so decay them here.
-                bare = [p.grad is None for p in params]
-                params, left = list(compress(params, bare)), list(compress(left, bare))
-            if group.targets:
-                torch._foreach_sub_(params, group.penalties(taken))
-            elif params:
-                torch._foreach_mul_(params, left)
+                group = group.without({p for p in group.params if p.grad is not None})
+            if group.params:
+                group.decay(eta)
         if lent:
             self._own.lend(lent)
 

@@ -241,3 +241,47 @@ def test_wrong_interval_and_second_measure_are_refused() -> None:
     with pytest.raises(ValueError, match="every=0 must be at least 1"):
         lpwd.OpposingRate(decay, every=0)
     lpwd.OpposingRate(decay)
+
+
+# -- on a GPU: the same sums by other kernels -----------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["wd", "rwd", "lpwd"])
+def test_a_few_kernels_count_what_passes_count(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, optimizer, _, opposing = attach(method)
+    train(model, optimizer)
+    monkeypatch.setattr(
+        lpwd.decay.opposing, "_sums_by_passes", lpwd.decay.opposing._sums_by_foreach
+    )
+    model, optimizer, _, by_foreach = attach(method)
+    train(model, optimizer)
+    passes, kernels = opposing._sums, by_foreach._sums
+    assert passes is not None
+    assert kernels is not None
+    assert (passes[3] > 0).all()
+    assert_same({"counts": kernels[:2]}, {"counts": passes[:2]})
+    torch.testing.assert_close(kernels, passes, rtol=1e-12, atol=0)
+
+
+def test_signs_at_the_edge_are_the_same_by_kernels() -> None:
+    """Zeros of either sign, weights that end at P's far side, sums that float32 would round."""
+    w = torch.tensor([0.0, -0.0, 1.0, -1e-30, 5e-15, -2.0, 1.0, 2**-149])
+    p = torch.tensor([1.0, 1.0, 0.0, 1e-30, 5e-15, 4.0, -1e-8, 2**-149])
+    assert len(w) == len(p)
+    weights, penalties = [w, w[2:5].clone()], [p, p[2:5].clone()]
+    found = lpwd.decay.opposing._sums_by_foreach(weights, penalties)
+    torch.testing.assert_close(found, lpwd.decay.opposing._sums_by_passes(weights, penalties))
+    marked = reference.opposes(w.double() + p.double(), p.double())
+    assert found[0, 0] == marked.sum()
+
+
+def test_sums_are_added_to_their_layers_in_one_order() -> None:
+    """As index_add_ does on a processor, to the bit; a layer without tensors keeps its total."""
+    torch.manual_seed(0)
+    layers, totals = [3, 1, 1, 3, 4, 3], torch.rand(2, 4, dtype=torch.float64)
+    sums = 10.0 ** torch.randint(-16, 16, (2, 6)) * torch.rand(2, 6, dtype=torch.float64)
+    by_layer = lpwd.decay.opposing.ByLayer(layers, 4, torch.device("cpu"))
+    expected = totals.index_add(1, torch.tensor(layers) - 1, sums)
+    assert torch.equal(by_layer.add(totals, sums), expected)

@@ -881,6 +881,19 @@ def test_reading_a_value_would_be_noticed() -> None:
         torch.tensor([1.0])
 
 
+@pytest.mark.parametrize("aim", [False, True], ids=["zero", "target"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tensor_as_lr_trains_as_a_number(method: str, aim: bool) -> None:
+    def steps(lr: Any) -> list[Weights]:
+        model = mlp()
+        targets = {name: p + 1 for name, p in model.state_dict().items()} if aim else None
+        optimizer = SGD(model.parameters(), lr=lr)
+        lpwd.WeightDecay(optimizer, model, method, 0.5, profile="linear", towards=targets)
+        return train(model, optimizer)
+
+    assert_close(steps(torch.tensor(0.1, dtype=torch.float64)), steps(0.1), 1e-14)
+
+
 @pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)], ids=["number", "tensor"])
 @pytest.mark.parametrize("found_inf", [None, 0.0, 1.0])
 @pytest.mark.parametrize("method", METHODS)
