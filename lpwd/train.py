@@ -110,6 +110,8 @@ def run_of_a_sweep(cfg: DictConfig) -> str:
         raise
     finally:
         gc.collect()  # models are in reference cycles, which would pile up
+        if torch := sys.modules.get("torch"):
+            torch.cuda.empty_cache()  # to the card, for this worker's next run and its neighbours
 
 
 def main() -> None:

@@ -121,6 +121,7 @@ MUST_BE = {
     "optimizer.betas": "two numbers from 0 to below 1",
     "data.mean": "three finite numbers, one a colour",
     "data.std": "three numbers above 0, one a colour",
+    "machine.compile": "false, true or graphs",
     "machine.device": "auto, cpu, cuda or cuda:<number>",
     "scale.base": "{adam: {lr: …, rate: …}, sgdm: {lr: …, rate: …}}, all finite numbers ≥ 0",
 }

@@ -58,6 +58,7 @@ def first_line(error: BaseException) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Did memory run out? Python, torch, its kernels and the system each say so in other words."""
     said = ("allocate memory", "bad_alloc", "out of memory", "failed to map segment")
+    said += ("_ALLOC_FAILED", "_ALLOCATION_FAILED")  # cuBLAS, cuDNN
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 

@@ -101,6 +101,18 @@ def set_precision(precision: str) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
 
 
+def set_determinism(deterministic: bool, device: torch.device) -> None:
+    """On a GPU: kernels that give the same bits each time, or whatever is fastest; to be called
+    before the first matrix product. A CPU's are deterministic as they are."""
+    on_gpu = device.type == "cuda"
+    if on_gpu and deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants to be told
+    torch.use_deterministic_algorithms(on_gpu and deterministic)
+    # Or each new tensor would be filled, a launch each, to show who reads what nobody wrote.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore
+    torch.backends.cudnn.benchmark = on_gpu and not deterministic
+
+
 def autocast(cfg: DictConfig, device: torch.device) -> AbstractContextManager[Any]:
     """For any number of `with` blocks, one after another; costs nothing where it does nothing."""
     if cfg.scale.precision != "bf16":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -142,7 +142,8 @@ class Machine(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
     threads: Annotated[int, whole(1, 1024)]
     channels_last: bool
-    compile: bool
+    deterministic: bool
+    compile: bool | Literal["graphs"]
     loader_workers: Annotated[int, whole(0, 256)]
     runs: Annotated[int, whole(1)] | None
     runs_per_gpu: Annotated[int, whole(1, 64)]

@@ -52,7 +52,7 @@ class OpposingRate:
         self.decay = decay
         self.every = every
         self._step = 0
-        self._penalties: list[tuple[DecayedGroup, Sequence[Tensor]]] = []
+        self._penalties: list[tuple[DecayedGroup, Tensors]] = []
         self._by_layer: WeakKeyDictionary[DecayedGroup, ByLayer] = WeakKeyDictionary()
         for _, group in decay._parameters.decayed():
             self._of(group)  # now, and not in the midst of training
@@ -135,7 +135,7 @@ class ByLayer:
         return torch.segment_reduce(rows, "sum", lengths=self.lengths, unsafe=True).t()
 
 
-def _sums(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+def _sums(weights: Tensors, penalties: Tensors) -> Tensor:
     """Opposing weights, decayed weights, Σ|P_o| and Σ|P| of each tensor: float64 [4, tensors].
 
     Eq. 10 with θ̂ = weight + P, simplified: P(2·weight + P) < 0. Taken by signs it holds to the last
@@ -145,7 +145,7 @@ def _sums(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
     return _sums_by_passes(weights, penalties) if on_cpu else _sums_by_foreach(weights, penalties)
 
 
-def _sums_by_foreach(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
+def _sums_by_foreach(weights: Tensors, penalties: Tensors) -> Tensor:
     """A few kernels for all tensors together; each sum is in float64, and in a fixed order."""
 
     def total(tensors: Any) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import lpwd
 from lpwd.config.errors import ConfigError
-from lpwd.config.machine import choose_device, set_precision
+from lpwd.config.machine import choose_device, set_determinism, set_precision
 from lpwd.config.rates import rates_of
 from lpwd.decay.layers import unwrap
 from lpwd.inputs import data, models
@@ -90,6 +90,7 @@ def prepare(cfg: DictConfig, images: data.Dataset | None = None) -> Training:
     device = choose_device(cfg.machine.device, cfg.scale.name)
     torch.set_num_threads(cfg.machine.threads)
     set_precision(cfg.scale.precision)
+    set_determinism(cfg.machine.deterministic, device)
     images = images or data.load(cfg.data, cfg.scale.images)
     loader = make_loader(cfg, images.train, device)
     torch.manual_seed(seed_of(cfg.seed, 0))  # the head's initial weights; epochs count from 1
@@ -97,7 +98,7 @@ def prepare(cfg: DictConfig, images: data.Dataset | None = None) -> Training:
     models.check_side(model, cfg.data.side)
     layout = torch.channels_last if cfg.machine.channels_last else torch.contiguous_format
     model = cast(nn.Module, model.to(device, memory_format=layout))  # pyright: ignore
-    forward = cast(nn.Module, torch.compile(model)) if cfg.machine.compile else model
+    forward = compiled(model, cfg.machine.compile)
     optimizer = make_optimizer(cfg, model)
     decay = make_decay(cfg, optimizer, forward)
     # R_op is of penalties towards zero.
@@ -118,6 +119,19 @@ def prepare(cfg: DictConfig, images: data.Dataset | None = None) -> Training:
         schedule=make_schedule(cfg, optimizer, len(loader)),
         loss_sum=torch.zeros((), device=device),
     )
+
+
+def compiled(model: nn.Module, how: bool | str) -> nn.Module:
+    """The model as machine.compile says: itself, or by torch.compile; graphs: and CUDA graphs.
+
+    The whole model is compiled, once for each size of batch, or torch raises: a part, or the third
+    model of a process, would otherwise run uncompiled and nobody would know.
+    """
+    if not how:
+        return model
+    torch.compiler.reset()  # the process's earlier models count, too, against the limit
+    mode = "reduce-overhead" if how == "graphs" else None
+    return cast(nn.Module, torch.compile(model, fullgraph=True, dynamic=False, mode=mode))
 
 
 def _as_input(cfg: DictConfig, device: torch.device) -> dict[str, Any]:

@@ -90,14 +90,14 @@ def weight_norm(model: nn.Module) -> float:
 @torch.no_grad()
 def zero_shot(t: Training, steps: int = 100) -> list[float]:
     """Test top-1 while the trained weights decay to 0 without training, s = 0…steps (Eq. 12)."""
-    weights = [p.detach().clone() for p in t.model.parameters()]
+    parameters = [p.detach() for p in t.model.parameters()]
+    weights = torch._foreach_clone(parameters)
     curve = []
     for s in range(steps + 1):
-        for p, theta_0 in zip(t.model.parameters(), weights, strict=True):
-            p.copy_(theta_0 - s / steps * theta_0)
+        decayed = torch._foreach_sub(weights, torch._foreach_mul(weights, s / steps))
+        torch._foreach_copy_(parameters, decayed)
         curve.append(percent(correct(t, t.test, t.cfg.scale.zero_shot_images)))
-    for p, theta_0 in zip(t.model.parameters(), weights, strict=True):
-        p.copy_(theta_0)
+    torch._foreach_copy_(parameters, weights)
     return curve
 
 
@@ -130,6 +130,7 @@ def versions(t: Training) -> dict[str, Any]:
     """What the numbers were computed with."""
     import timm
 
+    on_gpu, machine = t.device.type == "cuda", t.cfg.machine
     return {
         "device": device_name(t.device),
         "threads": t.cfg.machine.threads,
@@ -138,4 +139,15 @@ def versions(t: Training) -> dict[str, Any]:
         "timm": timm.__version__,
         "lpwd": lpwd.__version__,
         "commit": commit(),
+        # In run.json alone: younger than stored runs.
+        "cuda": torch.version.cuda if on_gpu else None,
+        "cudnn": _cudnn_version() if on_gpu else None,
+        **{key: machine[key] for key in ("deterministic", "compile", "channels_last")},
     }
+
+
+def _cudnn_version() -> int | None:
+    try:
+        return torch.backends.cudnn.version()
+    except RuntimeError:  # of another version than torch was built with: no reason to lose a run
+        return None
