@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 import lpwd.train
 from lpwd.config.check import check
-from lpwd.config.errors import ConfigError
+from lpwd.config.errors import ConfigError, is_out_of_memory
 from lpwd.config.paths import CONFIGS
 from lpwd.store import summary
 from lpwd.store.store import Store
@@ -254,3 +254,45 @@ def test_bad_input_is_one_line_before_any_work(
 def test_the_paper_statistic() -> None:
     assert summary.best_k(100) == 10
     assert summary.best_k(5) == 1
+
+
+# -- the machine ----------------------------------------------------------------------------------
+
+
+def test_every_model_of_a_lasting_process_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch stops after recompile_limit models of one class, unless the earlier are dropped."""
+    from torch._dynamo.testing import CompileCounter
+
+    counter, compile_ = CompileCounter(), torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda model, mode, **rest: compile_(model, backend=counter, **rest)
+    )
+    models = torch._dynamo.config.recompile_limit + 2  # pyright: ignore
+    for _ in range(models):
+        build.compiled(torch.nn.Sequential(torch.nn.Linear(2, 2)), True)(torch.zeros(1, 2))
+    assert counter.frame_count == models
+
+
+def test_what_cannot_be_compiled_whole_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reads(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1 if x.sum() > 0 else x
+
+    with pytest.raises(Exception, match="[Dd]ata-dependent"):
+        build.compiled(Reads(), "graphs")(torch.zeros(2))
+
+
+def test_a_record_says_what_the_machine_was_asked_for() -> None:
+    cfg = config("machine.channels_last=false", "machine.deterministic=false")
+    said = record.versions(build.prepare(cfg))
+    assert (said["deterministic"], said["compile"], said["channels_last"]) == (False, False, False)
+    assert said["cuda"] is None  # trained on the CPU
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "CUDNN_STATUS_ALLOC_FAILED"],
+)
+def test_libraries_that_lack_memory_say_so_in_their_own_words(said: str) -> None:
+    assert is_out_of_memory(RuntimeError(f"CUDA error: {said}"))
+    assert not is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"))
