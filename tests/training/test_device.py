@@ -92,6 +92,7 @@ class Device(TorchDispatchMode):
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     monkeypatch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: ["meta"])
+    monkeypatch.setattr(build, "choose_device", lambda *_: DEVICE)
     make = torch.tensor
 
     def tensor(*args: Any, **kwargs: Any) -> Tensor:
