@@ -131,8 +131,8 @@ def test_timms_own_decay_beside_ours_is_refused_but_for_its_groups() -> None:
 
     model = mlp()
     make: Any = {"opt": "lamb", "lr": 0.1, "weight_decay": 0.05}
+    optimizer = create_optimizer_v2(model, filter_bias_and_bn=False, **make)
     with pytest.raises(ValueError, match=r"Lamb already decays \(weight_decay=0.05\)"):
-        optimizer = create_optimizer_v2(model, filter_bias_and_bn=False, **make)
         lpwd.WeightDecay(optimizer, model, "lpwd", RATE)
     with pytest.warns(UserWarning, match="5 parameters in groups of Lamb with weight_decay=0"):
         decay = lpwd.WeightDecay(create_optimizer_v2(model, **make), model, "lpwd", RATE)

@@ -263,7 +263,8 @@ class WeightDecay:
     def _lacks_decay(self) -> bool:
         """Is there something to decay (η > 0), and nothing of it was since the last step?"""
         pairs = self._parameters.decayed()
-        return not self._had and any(self._parameters.eta(owner) for owner, _ in pairs)
+        etas = (self._parameters.eta(owner, group, 1.0) for owner, group in pairs)
+        return not self._had and any(isinstance(eta, Tensor) or eta > 0 for eta in etas)
 
     def _done(self) -> float | Tensor:
         """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
