@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lpwd.decay.groups import DecayedGroup, Tensors
+from lpwd.decay.sharding import is_sharded
 
 
 class Cautious:
@@ -27,7 +28,9 @@ class Cautious:
         self._kept = []
 
     def keep(self, group: DecayedGroup, eta: float | Tensor) -> None:
-        """Before the update."""
+        """Before the update. Raises ValueError where a mirror image is on another process."""
+        if self.mirrored and any(map(is_sharded, group.params)):
+            raise ValueError("cwd_mirrored, a control, cannot take sharded weights; cwd can")
         self._kept.append((group, eta, torch._foreach_clone(group.params)))
 
     def penalties(self) -> list[tuple[DecayedGroup, Tensors]]:
