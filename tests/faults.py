@@ -134,6 +134,7 @@ def serve() -> None:
     import timm  # noqa: F401
     import torch
 
+    import lpwd.sweep.workers
     import lpwd.train
     import lpwd.training.loop  # noqa: F401
     from lpwd.inputs.augment import import_albumentations

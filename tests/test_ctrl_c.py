@@ -64,11 +64,8 @@ def test_a_second_ctrl_c_ends_the_sweep_at_once(tmp_path: Path, start: Start) ->
     """The worker is stopped meanwhile, so that it could leave no checkpoint."""
     sweep = start("lpwd.train", "-m", "scale=smoke", "seed=0,1", "machine.runs=1", *LONG)
     assert wait_until(lambda: list(tmp_path.glob("smoke/work/*/claim-*")))
-    (worker,) = [
-        child
-        for child in psutil.Process(sweep.pid).children()
-        if "--multiprocessing-fork" in child.cmdline()
-    ]
+    servers = psutil.Process(sweep.pid).children()  # workers are forked from one of them
+    (worker,) = [child for server in servers for child in server.children()]
     worker.suspend()
     sweep.send_signal(signal.SIGINT)
     said = iter(lambda: sweep.stderr.readline(), "")  # pyright: ignore

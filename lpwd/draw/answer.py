@@ -15,8 +15,13 @@ from lpwd.draw import words
 
 
 def sentences(main: MainGrid) -> list[str]:
-    """What came out at a scale, for readers who know what weight decay is."""
+    """What came out at a scale, for readers who know what weight decay is.
+
+    None while Table 1 lacks fresh seeds.
+    """
     lead, reported = in_the_mean(main, "lpwd", "wd")
+    if not lead.known:
+        return []
     worth, worth_reported = in_the_mean(main, "wd", "baseline")
     steps = [in_ablation(main, method) for method in ("rwd", "pwd")]
     strong: Any = next(parts(main).itertuples(index=False))  # LPWD against WD

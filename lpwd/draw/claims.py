@@ -9,7 +9,7 @@ import pandas as pd
 
 from lpwd.analysis import claims, paper
 from lpwd.analysis.cells import by_seed
-from lpwd.analysis.claims.effects import three_digits
+from lpwd.analysis.claims.effects import signed
 from lpwd.analysis.claims.rule import RULE
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.draw.formats import csv, pipe_table
@@ -58,13 +58,13 @@ def table(frame: pd.DataFrame) -> str:
 def texts(row: Any) -> list[str]:
     """A claim in words, under HEADER and then its verdict; `row` is a row of `claims.data`."""
     note = f"; {row.note}" if row.note else ""
-    low, high, effect = map(three_digits, (row.low, row.high, row.effect))
+    low, high, effect = map(signed, (row.low, row.high, row.effect))
     measured = GAP if math.isnan(row.effect) else f"{effect} {row.unit}{note}"
     interval = GAP if math.isnan(row.low) else f"[{low}, {high}]"
     return [
         row.claim,
         row.place,
-        GAP if math.isnan(row.reported) else three_digits(row.reported),
+        GAP if math.isnan(row.reported) else signed(row.reported),
         measured,
         interval,
         f"{row.basis}, n={row.n}" if row.n else GAP,

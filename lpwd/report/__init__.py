@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from lpwd.analysis import paper
 from lpwd.analysis.main_grid import MainGrid
+from lpwd.draw import answer
 from lpwd.draw.words import sentence
 from lpwd.report import charts, curves, stored, tables, verdicts
 
@@ -40,6 +41,7 @@ def page(main: MainGrid) -> str:
         miniature=main.scale.name != "paper",
         note=sentence(paper.scale_note(main.scale)),
         fill=lambda target: paper.fill_command(target, main.scale),
+        answer=answer.sentences(main),
         verdicts=verdicts.summary(main),
         tables=tables.tables_of(main),
         figures=charts.figures_of(main),

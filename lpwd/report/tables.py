@@ -84,14 +84,17 @@ class Table(NamedTuple):
 
 
 def tables_of(main: MainGrid) -> list[Table]:
-    """Tables 1, 3 and 2, and the controls."""
-    table1, table3 = _table1(main), _table3(main)
-    plain = {
-        "table2": drawn.layout("table2", main),
-        "controls": controls.layout(main),
-        "controls-figure5": controls.series_layout(main),
-    }
-    return [table1, table3, *(_plain(target, layout) for target, layout in plain.items())]
+    """Tables 1 to 3, the rivals, and the controls."""
+    table2, *further = (
+        _plain(target, layout)
+        for target, layout in {
+            "table2": drawn.layout("table2", main),
+            "rivals": drawn.layout("rivals", main),
+            "controls": controls.layout(main),
+            "controls-figure5": controls.series_layout(main),
+        }.items()
+    )
+    return [_table1(main), table2, _table3(main), *further]
 
 
 def _table(target: str, layout: Layout, header: list[list[str]], rows: list[Row]) -> Table:

@@ -363,7 +363,7 @@ def test_a_lead_widens_from_the_best_rates_to_the_strongest_penalty() -> None:
     measured = grids.lead_widens(simulated.main(FIVE, seeds=3, top1=top1))
     assert measured.effects["effect"].tolist() == pytest.approx([2.0] * 8)
     assert decide(measured, always=False).verdict == SUPPORTED
-    assert "ConvNeXt-micro +2 [+2, +2], Swin-micro +2" in measured.note
+    assert "ConvNeXt-micro +2.00 [+2.00, +2.00], Swin-micro +2.00" in measured.note
 
 
 def test_notes_say_at_which_rates(right: Results) -> None:

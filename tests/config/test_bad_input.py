@@ -158,6 +158,7 @@ LEAVES = sorted(key for key in HINTS if not any(other.startswith(f"{key}.") for 
 def refused(warm: Warm, results: Path, names: str, *arguments: str) -> None:
     """The command ends with one line that names `names`, and nothing is written."""
     code, said = warm.run(*arguments, results=results)
+    said = said.removeprefix("scale smoke: putting the runs together\n")
     message, _, rest = said.partition("\n")
     assert code == 2, said
     assert message.startswith("error: "), said

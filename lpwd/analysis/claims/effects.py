@@ -52,9 +52,10 @@ def rho(x: np.ndarray, y: np.ndarray) -> float:
 # -- notes ----------------------------------------------------------------------------------------
 
 
-def three_digits(value: float) -> str:
-    """Three digits and a sign; a plain − is easier to see than a hyphen."""
-    return f"{value:+.3g}".replace("-", "−")
+def signed(value: float) -> str:
+    """Two decimals and a sign, or one digit of what is smaller; a − is easier to see than a -."""
+    small = 0 < abs(value) < 0.01
+    return f"{value:{'+.1g' if small else '+.2f'}}".replace("-", "−")
 
 
 def by_model(found: pd.DataFrame) -> str:
@@ -64,7 +65,7 @@ def by_model(found: pd.DataFrame) -> str:
     for model, own in holm(fresh).items():
         if not own.known:
             return ""
-        middle, low, high = map(three_digits, own[:3])
+        middle, low, high = map(signed, own[:3])
         texts.append(f"{paper.model_name(model)} {middle} [{low}, {high}]")
     return ", ".join(texts)
 

@@ -131,7 +131,7 @@ def _judge(
     right = found.low > 0 if found.known else sign_test(by_cell) <= LEVEL
     wrong = found.high < 0 if found.known else sign_test(-by_cell) <= LEVEL
     margin, name = equivalence(found, reported)
-    small = f"within ±{margin:.3g}, {name}" if name else ""
+    small = f"within ±{margin:.2g}, {name}" if name else ""
     if right and every is not False:
         return SUPPORTED, small
     if wrong:
