@@ -22,7 +22,7 @@ help: ## Show what there is to make
 	@echo
 	@echo "SCALE=smoke   digits and micro models, minutes on two CPU cores"
 	@echo "SCALE=mini    real CIFAR and micro models, hours on two CPU cores"
-	@echo "SCALE=scratch real CIFAR, micro models from scratch, where weight decay matters; hours too"
+	@echo "SCALE=scratch real CIFAR, micro models from scratch; hours too (docs/scratch.md first)"
 	@echo "SCALE=paper   the paper's own setting, for a GPU box (the default where there is a GPU)"
 	@echo "SEEDS=5       adds five fresh seeds at the chosen rates: intervals in tables and claims"
 
