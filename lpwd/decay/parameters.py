@@ -83,11 +83,11 @@ class Parameters:
         self._layers, self._exclude = layers, exclude
         self._towards = towards
         self._coupled, self._multiplies = coupled, multiplies
-        self._read()
+        self.read()
 
     def set_rate(self, rate: float) -> None:
         self._rate = rate
-        self._read()
+        self.read()
 
     def entries(self) -> list[Entry]:
         """Those that train."""
@@ -143,9 +143,10 @@ class Parameters:
 
     def _read_if_changed(self) -> None:
         if self._read_at != self._key():
-            self._read()
+            self.read()
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Give each of the optimizer's parameters its layer and λ_i; raises as the class says."""
         self._sharded = sharded_modules(self._model)
         self.reshard()  # the model's parameters are then the optimizer's
         model = unwrap(self._model)
@@ -159,7 +160,8 @@ class Parameters:
         if lacking := [p for group in groups for p in group if p not in names]:
             raise ValueError(
                 f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"
-                f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains"
+                f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains, and"
+                " make the optimizer after the model is sharded or its layers are replaced"
             )
         index = layer_index(model, self._layers)
         spared = [names[p] for p in self._own.spared()]

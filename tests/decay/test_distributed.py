@@ -118,6 +118,14 @@ def check_flattened_weights_are_refused() -> None:
         lpwd.WeightDecay(SGD(model.parameters()), model, "wd", 0.3)
 
 
+def check_an_optimizer_from_before_the_sharding_is_refused() -> None:
+    model = mlp()
+    optimizer = Adam(model.parameters(), lr=0.05)
+    lpwd.WeightDecay(optimizer, model, "wd", 0.3)
+    with pytest.raises(ValueError, match="make the optimizer after the model is sharded"):
+        train(sharded(model), optimizer, None)
+
+
 def check_opposing(rank: int) -> None:
     rates = []
     for model in (mlp(), sharded(mlp())):
@@ -136,6 +144,7 @@ def work(rank: int, store: str) -> None:
         for kind in (SGD, Adam) if method in ("l2", "wd") else (Adam,):
             check(rank, method, kwargs, kind)
     check_state_before_training()
+    check_an_optimizer_from_before_the_sharding_is_refused()
     check_flattened_weights_are_refused()
     check_opposing(rank)
     dist.destroy_process_group()

@@ -916,3 +916,12 @@ def test_a_step_reads_nothing_from_the_device(method: str, lr: Any, found_inf: A
     with NoReading():
         step()
         step()
+
+
+def test_layers_replaced_behind_the_optimizers_back_are_noticed() -> None:
+    model = mlp()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    lpwd.WeightDecay(optimizer, model, "wd", 0.5)
+    model[0] = nn.Linear(3, 5).double()
+    with pytest.raises(ValueError, match="or its layers are replaced"):
+        optimizer.step()
