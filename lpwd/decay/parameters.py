@@ -83,11 +83,11 @@ class Parameters:
         self._layers, self._exclude = layers, exclude
         self._towards = towards
         self._coupled, self._multiplies = coupled, multiplies
-        self.read()
+        self._read()
 
     def set_rate(self, rate: float) -> None:
         self._rate = rate
-        self.read()
+        self._read()
 
     def entries(self) -> list[Entry]:
         """Those that train."""
@@ -143,26 +143,30 @@ class Parameters:
 
     def _read_if_changed(self) -> None:
         if self._read_at != self._key():
-            self.read()
+            self._read()
 
-    def read(self) -> None:
-        """Give each of the optimizer's parameters its layer and λ_i; raises as the class says."""
+    def names(self) -> dict[Tensor, str]:
+        """Of the model's parameters; raises ValueError if it lacks one of the optimizer's."""
         self._sharded = sharded_modules(self._model)
         self.reshard()  # the model's parameters are then the optimizer's
-        model = unwrap(self._model)
-        names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+        names = {p: name for name, p in unwrap(self._model).named_parameters()}
+        params = [p for group in self._optimizer.param_groups for p in group["params"]]
+        if lacking := [p for p in params if p not in names]:
+            raise ValueError(
+                f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"
+                f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains, and"
+                " make the optimizer after the model is sharded or its layers are replaced"
+            )
+        return names
+
+    def _read(self) -> None:
+        names, model = self.names(), unwrap(self._model)
         listed = [group["params"] for group in self._optimizer.param_groups]
         groups = [list(dict.fromkeys(params)) for params in listed]
         #: Does none of the optimizer's groups hold a parameter twice (and step it twice)?
         self.lists_each_once = [len(params) for params in listed] == [
             len(params) for params in groups
         ]
-        if lacking := [p for group in groups for p in group if p not in names]:
-            raise ValueError(
-                f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"
-                f" shape {tuple(lacking[0].shape)}); pass the model that the optimizer trains, and"
-                " make the optimizer after the model is sharded or its layers are replaced"
-            )
         index = layer_index(model, self._layers)
         spared = [names[p] for p in self._own.spared()]
         left_out = excluded(model, self._exclude).union(spared)

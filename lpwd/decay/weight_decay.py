@@ -221,7 +221,7 @@ class WeightDecay:
             return None
         self._own.as_before()  # if the last step raised
         if self not in attached.STEPPED:
-            self._parameters.read()  # the model may have been sharded, or changed, since
+            self._parameters.names()  # the model may have been sharded, or changed, since
         if self._cautious:
             self._cautious.begin()
         self._own.off()
