@@ -149,7 +149,7 @@ class Parameters:
         """Of the model's parameters; raises ValueError if it lacks one of the optimizer's."""
         self._sharded = sharded_modules(self._model)
         self.reshard()  # the model's parameters are then the optimizer's
-        names = {p: name for name, p in unwrap(self._model).named_parameters()}
+        names: dict[Tensor, str] = {p: name for name, p in unwrap(self._model).named_parameters()}
         params = [p for group in self._optimizer.param_groups for p in group["params"]]
         if lacking := [p for p in params if p not in names]:
             raise ValueError(
