@@ -29,9 +29,9 @@ def leads(main: MainGrid) -> pd.DataFrame:
     columns = paper.columns(main.scale)
     named = {", ".join(paper.column_names(column)): column for column in columns}
     mean = f"the mean of these {len(columns)}"
-    reported = pd.Series({name: _reported(column) for name, column in named.items()})
-    frame = pd.DataFrame({"reported": reported})
-    frame.loc[mean] = reported.mean()
+    printed = pd.Series({name: reported(column) for name, column in named.items()})
+    frame = pd.DataFrame({"reported": printed})
+    frame.loc[mean] = printed.mean()
     for protocol, (first, fresh) in COLUMNS.items():
         by_seed = pd.DataFrame({name: lead(main, c, protocol) for name, c in named.items()})
         by_seed[mean] = by_seed.mean(axis=1, skipna=False)
@@ -41,12 +41,14 @@ def leads(main: MainGrid) -> pd.DataFrame:
     return frame.rename_axis("column").reset_index()
 
 
-def lead(main: MainGrid, column: Column, protocol: str) -> pd.Series:
-    """LPWD − WD by seed, points; 0 is the grid's. Empty while runs of the grids are missing."""
-    lpwd, wd = (main.by_seed(column, method, protocol) for method in ("lpwd", "wd"))
-    return protocols.difference(lpwd, wd)
+def lead(
+    main: MainGrid, column: Column, protocol: str, method: str = "lpwd", other: str = "wd"
+) -> pd.Series:
+    """method − other by seed, points; 0 is the grid's. Empty while a grid lacks runs."""
+    return protocols.difference(*(main.by_seed(column, m, protocol) for m in (method, other)))
 
 
-def _reported(column: Column) -> float:
-    lpwd, wd = (paper.reported_cell("table1", m, column)[0] for m in ("lpwd", "wd"))
-    return lpwd - wd
+def reported(column: Column, method: str = "lpwd", other: str = "wd") -> float:
+    """The same in the paper's Table 1."""
+    one, two = (paper.reported_cell("table1", m, column)[0] for m in (method, other))
+    return one - two

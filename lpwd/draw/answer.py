@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from lpwd.analysis import paper, protocols
+from lpwd.analysis import paper
 from lpwd.analysis.controls import parts
 from lpwd.analysis.intervals import Interval, equivalence, interval, interval_in
+from lpwd.analysis.leads import lead, reported
 from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import PAPERS
 from lpwd.draw import words
 
@@ -19,17 +21,17 @@ def sentences(main: MainGrid) -> list[str]:
 
     None while Table 1 lacks fresh seeds.
     """
-    lead, reported = in_the_mean(main, "lpwd", "wd")
-    if not lead.known:
+    ours, theirs = in_the_mean(main, "lpwd", "wd")
+    if not ours.known:
         return []
     worth, worth_reported = in_the_mean(main, "wd", "baseline")
     steps = [in_ablation(main, method) for method in ("rwd", "pwd")]
     strong: Any = next(parts(main).itertuples(index=False))  # LPWD against WD
     count = len(paper.columns(main.scale))
     return [
-        f"**Tuned LPWD against tuned WD: {words.signed_span(lead)} points** of test top-1 in the"
-        f" mean of {count} settings (95 % interval); the paper prints {words.signed(reported)}."
-        f"{_equivalent(lead, reported)}",
+        f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1 in the"
+        f" mean of {count} settings (95 % interval); the paper prints {words.signed(theirs)}."
+        f"{_equivalent(ours, theirs)}",
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
         f" none; the paper prints {words.signed(worth_reported)}. Where decay is worth so little,"
         " no better decay can show.",
@@ -49,26 +51,18 @@ def text(main: MainGrid) -> str:
 def in_the_mean(main: MainGrid, method: str, other: str) -> tuple[Interval, float]:
     """method − other in the mean of Table 1's columns: of fresh seeds, paired, and the paper's."""
     columns = paper.columns(main.scale)
-    of = {
-        column: protocols.difference(
-            *(main.cell(column, name).fresh(PAPERS) for name in (method, other))
-        )
-        for column in columns
-    }
-    printed = [
-        paper.reported_cell("table1", method, c)[0] - paper.reported_cell("table1", other, c)[0]
-        for c in columns
-    ]
-    found = interval(pd.DataFrame(of).mean(axis=1, skipna=False))
-    return found, float(pd.Series(printed).mean(skipna=False))
+    of = pd.DataFrame({column: _fresh(main, column, method, other) for column in columns})
+    printed = pd.Series([reported(column, method, other) for column in columns])
+    return interval(of.mean(axis=1, skipna=False)), float(printed.mean(skipna=False))
 
 
 def in_ablation(main: MainGrid, method: str) -> Interval:
     """A method less WD in Table 3's column: of fresh seeds, paired."""
-    column = paper.ablation_column(main.scale)
-    return interval(
-        protocols.difference(*(main.cell(column, name).fresh(PAPERS) for name in (method, "wd")))
-    )
+    return interval(_fresh(main, paper.ablation_column(main.scale), method, "wd"))
+
+
+def _fresh(main: MainGrid, column: Column, method: str, other: str) -> pd.Series:
+    return lead(main, column, PAPERS, method, other).drop(0, errors="ignore")
 
 
 def _equivalent(found: Interval, reported: float) -> str:

@@ -10,9 +10,10 @@ import simulated
 from conftest import REPOSITORY
 
 from lpwd.analysis import claims, leads
+from lpwd.analysis.intervals import interval
 from lpwd.analysis.main_grid import MainGrid, as_printed
 from lpwd.config.compose import scale_config
-from lpwd.draw import answer, readme
+from lpwd.draw import answer, readme, words
 from lpwd.draw import claims as verdicts
 from lpwd.draw.figures import leads as leads_figure
 from lpwd.draw.readme import filled
@@ -124,3 +125,14 @@ def test_a_block_is_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
     assert page.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
     with pytest.raises(ValueError, match="has no block <!-- y -->"):
         filled(page, "y", "new")
+
+
+def test_the_page_of_scratch_tells_what_its_fresh_seeds_gave() -> None:
+    runs = Store("scratch").collect().runs
+    runs = runs[runs["seed"] > 0]
+    page = (REPOSITORY / "docs" / "scratch.md").read_text()
+    for statistic in ("best_mean", "heldout_mean"):
+        table = runs.pivot_table(statistic, "seed", "method").loc[1:5]
+        assert words.signed_span(interval(table["wd"] - table["baseline"])) in page
+        if statistic == "best_mean":
+            assert all(f"| {table[name].mean():.2f} |" in page for name in ("baseline", "wd"))
