@@ -17,6 +17,7 @@ from lpwd.draw import answer, readme, words
 from lpwd.draw import claims as verdicts
 from lpwd.draw.figures import leads as leads_figure
 from lpwd.draw.readme import filled
+from lpwd.store.frames import read_rows
 from lpwd.store.store import Store
 
 MINI = scale_config("mini")
@@ -128,11 +129,13 @@ def test_a_block_is_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_page_of_scratch_tells_what_its_fresh_seeds_gave() -> None:
-    runs = Store("scratch").collect().runs
-    runs = runs[runs["seed"] > 0]
+    runs = read_rows(REPOSITORY / "results" / "scratch" / "runs.csv")
+    rates = runs[["method", "lr", "rate"]].fillna(0).apply(tuple, axis=1)
+    compared = rates.isin([("baseline", 1.28e-3, 0), ("wd", 8e-3, 0.5)])
+    runs = runs[compared & runs["seed"].between(1, 5) & (runs["epochs"] == 20)]
     page = (REPOSITORY / "docs" / "scratch.md").read_text()
     for statistic in ("best_mean", "heldout_mean"):
-        table = runs.pivot_table(statistic, "seed", "method").loc[1:5]
+        table = runs.pivot_table(statistic, "seed", "method")
         assert words.signed_span(interval(table["wd"] - table["baseline"])) in page
         if statistic == "best_mean":
             assert all(f"| {table[name].mean():.2f} |" in page for name in ("baseline", "wd"))
