@@ -80,10 +80,10 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
 
 
 def pages_of(scale: str) -> tuple[str, ...]:
-    """The repository's pages, where they describe this scale and its committed results."""
-    from lpwd.draw import readme  # with it comes matplotlib, half a second to import
+    """The repository's pages, where they tell of this scale and its committed results."""
+    from lpwd.draw import pages  # with it comes matplotlib, half a second to import
 
-    own = scale == readme.SCALE and results_dir(scale) == ROOT / "results" / scale
+    own = scale in pages.PAGES and results_dir(scale) == ROOT / "results" / scale
     return ("pages",) if own else ()
 
 

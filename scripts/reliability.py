@@ -18,7 +18,7 @@ import torch
 
 from lpwd.config import machine
 from lpwd.config.paths import ROOT
-from lpwd.draw.readme import filled
+from lpwd.draw.pages import filled
 from lpwd.store.files import write_whole
 
 FILE = ROOT / "results" / "reliability" / "reliability.csv"
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     frame, on = figures(parser.parse_args().report), machine.machine(torch.device("cpu"))
     write_whole(FILE, frame.assign(device=on).to_csv(index=False).encode())
-    write_whole(PAGE, filled(PAGE, "reliability", f"Measured on {on}.\n\n{table(frame)}"))
+    write_whole(PAGE, filled(PAGE, {"reliability": f"Measured on {on}.\n\n{table(frame)}"}))
 
 
 if __name__ == "__main__":

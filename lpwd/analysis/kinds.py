@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from lpwd.analysis import paper
+from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.paper import Column
+from lpwd.analysis.protocols import Candidates
 from lpwd.decay.rates import METHODS
 
 NAMES = {**paper.METHOD_NAMES, "cwd": "CWD", "cwd_mirrored": "CWD, mask mirrored"}
@@ -35,6 +38,11 @@ class Kind(NamedTuple):
         return NAMES[self.method] + said
 
     @property
+    def is_printed(self) -> bool:
+        """Is it one of the paper's methods as it prints them?"""
+        return self.method in paper.METHOD_NAMES and self == Kind(self.method)
+
+    @property
     def columns(self) -> dict[str, Any]:
         """The columns of runs.csv that select its runs, but for column, rates and setting."""
         return {
@@ -46,3 +54,10 @@ class Kind(NamedTuple):
             "towards": self.towards,
             "coupled": True,
         }
+
+
+def candidates(main: MainGrid, column: Column, kind: Kind) -> Candidates:
+    """All runs of a kind in a column, at the rates of its grid (L2 has λ of its own)."""
+    if kind.is_printed:
+        return main.cell(column, kind.method)
+    return main.of_kind(column, kind.columns, kind.scratch)

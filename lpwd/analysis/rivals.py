@@ -7,11 +7,13 @@ from functools import cache
 import pandas as pd
 
 from lpwd.analysis import cells, paper
-from lpwd.analysis.kinds import Kind
+from lpwd.analysis.kinds import Kind, candidates
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import composed
 
 KINDS = [
+    Kind("baseline"),
+    Kind("wd"),
     Kind("lpwd"),
     Kind("lpwd", normalize="params"),
     Kind("wd", "geometric"),
@@ -27,21 +29,20 @@ TOWARDS = [Kind(method, towards="pretrained") for method in ("wd", "lpwd")]
 def rivals(main: MainGrid) -> pd.DataFrame:
     """A row a kind of runs, Baseline and WD first: its name and `cells.found`."""
     column = paper.ablation_column(main.scale)
-    baseline, wd = (main.cell(column, method) for method in ("baseline", "wd"))
+    wd = main.cell(column, "wd")
     # A rival's difference from WD is held against the size of LPWD's in the paper.
     effect = cells.table3(main).set_index("method")["paper_mean"]
     pretrained = composed([f"scale={main.scale.name}"]).model.pretrained is not False
     kinds = KINDS + TOWARDS * pretrained
-    of_kind = {"Baseline": baseline, "WD": wd}
-    of_kind |= {kind.name: main.of_kind(column, kind.columns) for kind in kinds}
+    of_kind = {kind.name: candidates(main, column, kind) for kind in kinds}
     return pd.DataFrame(
         [
             {
                 "name": name,
-                "method": "wd" if candidates is wd else name,
+                "method": "wd" if among is wd else name,
                 **column._asdict(),
-                **cells.found(candidates, wd, effect["lpwd"] - effect["wd"]),
+                **cells.found(among, wd, effect["lpwd"] - effect["wd"]),
             }
-            for name, candidates in of_kind.items()
+            for name, among in of_kind.items()
         ]
     )

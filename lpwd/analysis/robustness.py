@@ -19,7 +19,7 @@ import pandas as pd
 from lpwd.analysis import paper
 from lpwd.analysis.controls import LPWD, PWD, RWD, WD
 from lpwd.analysis.intervals import LEAST_SEEDS, columns_of, interval
-from lpwd.analysis.kinds import Kind
+from lpwd.analysis.kinds import Kind, candidates
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import DIVERGED, PAPERS, Candidates, difference
@@ -67,28 +67,22 @@ def runs_at_best_lr(main: MainGrid) -> pd.DataFrame:
 def missing(main: MainGrid) -> int:
     """Of the grids to choose η among; then of the fresh seeds that a band needs at every λ."""
     column = paper.ablation_column(main.scale)
-    return sum(_lacking(_among(main, column, kind)) for kind in (BASELINE, *KINDS))
+    return sum(_lacking(candidates(main, column, kind)) for kind in (BASELINE, *KINDS))
 
 
-def _lacking(candidates: Candidates) -> int:
-    choice = candidates.choice(PAPERS)
+def _lacking(among: Candidates) -> int:
+    choice = among.choice(PAPERS)
     if choice.empty:
-        return candidates.missing
-    runs = candidates.runs[candidates.runs["lr"] == choice["lr"].iloc[0]]
+        return among.missing
+    runs = among.runs[among.runs["lr"] == choice["lr"].iloc[0]]
     if runs["rate"].isna().all():
         runs = runs[:0]  # Baseline's band is no part of the question
     fresh = (runs["seed"] > 0).groupby(runs["rate"]).sum()
     return int((LEAST_SEEDS - fresh).clip(lower=0).sum())
 
 
-def _among(main: MainGrid, column: Column, kind: Kind) -> Candidates:
-    if kind == BASELINE:
-        return main.cell(column, "baseline")
-    return main.of_kind(column, kind.columns)
-
-
 def _runs(main: MainGrid, column: Column, kind: Kind) -> pd.DataFrame:
-    choice = _among(main, column, kind).choice(PAPERS)
+    choice = candidates(main, column, kind).choice(PAPERS)
     runs = main.at_any_rates(column, kind.columns)
     runs = runs[runs["lr"].isin(choice["lr"])].sort_values(["rate", "seed"])
     total = runs["lr"] * runs["rate"].fillna(0) * effective_steps(main, column, runs)

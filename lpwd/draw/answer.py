@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import pandas as pd
 
 from lpwd.analysis import paper
-from lpwd.analysis.controls import parts
-from lpwd.analysis.intervals import Interval, equivalence, interval, interval_in
+from lpwd.analysis.intervals import Interval, equivalence, interval
 from lpwd.analysis.leads import lead, reported
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
@@ -19,41 +17,70 @@ from lpwd.draw import words
 def sentences(main: MainGrid) -> list[str]:
     """What came out at a scale, for readers who know what weight decay is.
 
-    None while Table 1 lacks fresh seeds.
+    Of the columns of Table 1 that are whole and have fresh seeds; none while there are none.
     """
-    ours, theirs = in_the_mean(main, "lpwd", "wd")
-    if not ours.known:
+    columns = [c for c in paper.columns(main.scale) if _mean(main, [c], "lpwd", "wd").known]
+    if not columns:
         return []
-    worth, worth_reported = in_the_mean(main, "wd", "baseline")
-    steps = [in_ablation(main, method) for method in ("rwd", "pwd")]
-    strong: Any = next(parts(main).itertuples(index=False))  # LPWD against WD
-    count = len(paper.columns(main.scale))
-    return [
-        f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1 in the"
-        f" mean of {count} settings (95 % interval); the paper prints {words.signed(theirs)}."
+    where = _settings(columns, main)
+    ours, theirs = in_the_mean(main, columns, "lpwd", "wd")
+    worth, worth_reported = in_the_mean(main, columns, "wd", "baseline")
+    found = [
+        f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1"
+        f" {where} (95 % interval); the paper prints {words.signed(theirs)}."
         f"{_equivalent(ours, theirs)}",
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
-        f" none; the paper prints {words.signed(worth_reported)}. Where decay is worth so little,"
-        " no better decay can show.",
-        "**Neither of LPWD's other parts shows.** In the one setting that has them, decaying after"
-        f" the update (RWD) gives {words.signed_span(steps[0])} over WD, and decaying before the"
-        f" forward pass (PWD) {words.signed_span(steps[1])}.",
-        "**Where a huge η and λ have cost half the accuracy**, LPWD as printed gives"
-        f" {words.signed_span(interval_in(strong, 'strong_seeds'))} over WD (one setting).",
+        f" none; the paper prints {words.signed(worth_reported)}.{_room(worth, theirs)}",
+    ]
+    return [*found, *_parts(main)]
+
+
+def _settings(columns: list[Column], main: MainGrid) -> str:
+    """Which columns of Table 1 a mean is of, and how many it lacks."""
+    of = len(paper.columns(main.scale))
+    if len(columns) > 1:
+        return f"in the mean of {len(columns)} settings" + f" (of {of})" * (len(columns) < of)
+    return f"in one setting of {of}, {', '.join(paper.column_names(columns[0]))}"
+
+
+def _room(worth: Interval, lead: float) -> str:
+    """Could a better decay show, if decay is worth this, and the paper's lead is `lead`?"""
+    if not worth.known:
+        return ""
+    if worth.high < lead:
+        return " Where decay is worth so little, no better decay can show."
+    return " So a better decay could show." * (worth.low > lead)
+
+
+def _parts(main: MainGrid) -> list[str]:
+    """LPWD's parts but the layers: the moment alone."""
+    steps = [in_ablation(main, method) for method in ("rwd", "pwd")]
+    if not all(step.known for step in steps):
+        return []
+    rwd, pwd = map(words.signed_span, steps)
+    said = "LPWD's other parts." if any(s.low > 0 for s in steps) else "Neither other part shows."
+    return [
+        f"**{said}** In the one setting that has them, decaying after the update (RWD) gives {rwd}"
+        f" over WD, and decaying before the forward pass (PWD) {pwd}."
     ]
 
 
 def text(main: MainGrid) -> str:
     """As a list in Markdown."""
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(sentences(main), 1))
+    return "\n".join(f"- {line}" for line in sentences(main)) or "Not trained yet."
 
 
-def in_the_mean(main: MainGrid, method: str, other: str) -> tuple[Interval, float]:
-    """method − other in the mean of Table 1's columns: of fresh seeds, paired, and the paper's."""
-    columns = paper.columns(main.scale)
+def in_the_mean(
+    main: MainGrid, columns: list[Column], method: str, other: str
+) -> tuple[Interval, float]:
+    """method − other in the mean of some columns: of fresh seeds, paired, and the paper's."""
+    printed = [reported(column, method, other) for column in columns]
+    return _mean(main, columns, method, other), float(np.mean(printed))
+
+
+def _mean(main: MainGrid, columns: list[Column], method: str, other: str) -> Interval:
     of = pd.DataFrame({column: _fresh(main, column, method, other) for column in columns})
-    printed = pd.Series([reported(column, method, other) for column in columns])
-    return interval(of.mean(axis=1, skipna=False)), float(printed.mean(skipna=False))
+    return interval(of.mean(axis=1, skipna=False))
 
 
 def in_ablation(main: MainGrid, method: str) -> Interval:

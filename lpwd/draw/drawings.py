@@ -27,6 +27,6 @@ def files(target: str, main: MainGrid) -> dict[str, bytes]:
         from lpwd.draw import controls
 
         return controls.files(main)
-    from lpwd.draw import readme
+    from lpwd.draw import pages
 
-    return readme.files(main)
+    return pages.files(main)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from lpwd.config.machine import machine
 from lpwd.config.paths import ROOT
-from lpwd.draw.readme import filled
+from lpwd.draw.pages import filled
 from lpwd.store.files import write_whole
 from scripts.bench.epochs import bench_epoch, bench_loader, bench_r_op, bench_shares
 from scripts.bench.latency import bench_latency
@@ -91,7 +91,7 @@ def write(frame: pd.DataFrame) -> None:
     draw(frame).savefig(png := io.BytesIO(), format="png", dpi=200, metadata={"Software": None})
     write_whole(FOLDER / "bench.png", png.getvalue())
     text = f"Measured on {machine(DEVICE)}.\n\n{table(frame)}"
-    write_whole(PAGE, filled(PAGE, "bench", text))
+    write_whole(PAGE, filled(PAGE, {"bench": text}))
 
 
 def measured(benches: Iterable[str]) -> Iterator[Row]:

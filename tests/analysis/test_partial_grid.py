@@ -11,7 +11,7 @@ from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import PROTOCOLS
 from lpwd.config.compose import scale_config
 from lpwd.draw import figures as pictures
-from lpwd.draw import readme, tables
+from lpwd.draw import pages, tables
 from lpwd.draw.words import GAP
 
 SCALE = scale_config("mini")
@@ -122,10 +122,10 @@ def test_claims(main: MainGrid, method: str) -> None:
                 assert row.note == ""  # no λ was chosen
 
 
-def test_leads_and_the_readme(main: MainGrid, method: str) -> None:
+def test_leads_and_the_outcome(main: MainGrid, method: str) -> None:
     name = ", ".join(paper.column_names(COLUMN))
     lead = leads.leads(main).set_index("column").loc[name]
-    line = next(row for row in readme.text(main).splitlines() if row.startswith(f"| {name} |"))
+    line = next(row for row in pages.text(main).splitlines() if row.startswith(f"| {name} |"))
     if method in ("wd", "lpwd"):
         assert lead[["first", "heldout", "seeds_mean", "heldout_seeds_mean"]].isna().all()
         assert line.count(GAP) == 4

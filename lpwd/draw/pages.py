@@ -1,31 +1,43 @@
 """What came out, as pages say it: written from what is stored, never by hand.
 
-    readme.files(main)   the blocks of PAGES filled, outcome.md, and leads.csv, .png and .pdf
+    pages.files(main)   the blocks of PAGES filled, outcome.md, leads.csv, .png and .pdf, and the
+                         same of results/gains, which shows both regimes
 
-They describe the miniature, whose results are committed.
+They describe the scales whose results are committed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
 from lpwd.analysis import cells, claims, paper
+from lpwd.analysis.gains import gains
 from lpwd.analysis.intervals import LEAST_SEEDS, interval_in
 from lpwd.analysis.leads import leads
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.paths import ROOT
 from lpwd.draw import answer, words
 from lpwd.draw import claims as verdicts
+from lpwd.draw.figures import gains as gains_figure
 from lpwd.draw.figures import pictures
 from lpwd.draw.figures.leads import plot
 from lpwd.draw.formats import csv, pipe_table
 
-#: The scale whose results are committed and told of.
-SCALE = "mini"
-PAGES = ("README.md", "docs/reproduction.md", "docs/mini.md")
+#: {scale whose results are committed: {page: its blocks, in their order}}.
+PAGES = {
+    "mini": {
+        "README.md": ["answer"],
+        "docs/reproduction.md": ["answer"],
+        "docs/mini.md": ["resolution"],
+    },
+    "scratch": {
+        page: ["answer"] for page in ("README.md", "docs/reproduction.md", "docs/scratch.md")
+    },
+}
 NOTE = (
     "Brackets: 95 % intervals over seeds (Student's t), differences paired by seed, each method at"
     " the rates that a grid of one seed chose, itself left out. They cover neither that choice, nor"
@@ -41,31 +53,52 @@ GLOSS = (
 
 
 def files(main: MainGrid) -> dict[str, bytes]:
-    """The pages by their whole paths, the figure of the leads by its names."""
-    readme, report, miniature = (ROOT / page for page in PAGES)
-    found = leads(main)
+    """Figures and outcome.md by their names, the pages by their whole paths."""
+    scale, texts = main.scale.name, blocks(main)
     return {
-        "leads.csv": csv(found),
-        **pictures("leads", plot(found, main.scale)),
-        "outcome.md": f"# What came out: {main.scale.name} scale\n\n{text(main)}\n".encode(),
-        str(readme): filled(readme, "answer", answer.text(main)),
-        str(report): filled(report, "claims", verdicts.table(claims.data(main))),
-        str(miniature): filled(miniature, "resolution", resolution(found)),
+        "leads.csv": csv(leads(main)),
+        **pictures("leads", plot(leads(main), main.scale)),
+        "outcome.md": f"# What came out: {scale} scale\n\n{text(main)}\n".encode(),
+        **_regimes(main),
+        **{
+            str(ROOT / page): filled(
+                ROOT / page, {f"{scale}: {name}": texts[name] for name in names}
+            )
+            for page, names in PAGES[scale].items()
+        },
     }
 
 
-def filled(page: Path, name: str, text: str) -> bytes:
-    """A page with `text` between ``<!-- name -->`` and ``<!-- /name -->``.
+def blocks(main: MainGrid) -> dict[str, str]:
+    """What PAGES are filled with, in Markdown."""
+    return {"answer": answer.text(main), "resolution": resolution(leads(main))}
+
+
+def _regimes(main: MainGrid) -> dict[str, bytes]:
+    """results/gains: of the scale that is drawn, and of what is stored of the others."""
+    frames = {
+        scale: gains(main if scale == main.scale.name else MainGrid.load(scale)) for scale in PAGES
+    }
+    every = pd.concat(frames, names=["scale"]).reset_index("scale")
+    of_name = {"gains.csv": csv(every), **pictures("gains", gains_figure.plot(frames))}
+    return {str(ROOT / "results" / name): content for name, content in of_name.items()}
+
+
+def filled(page: Path, blocks: Mapping[str, str]) -> bytes:
+    """A page with each of its blocks, ``<!-- name -->`` … ``<!-- /name -->``, filled anew.
 
     Raises:
-        ValueError: the page lacks one of the two marks.
+        ValueError: the page lacks one of these marks.
     """
-    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, found, rest = page.read_text("utf-8").partition(start)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{page} has no block {start.strip()} … {end}")
-    return f"{before}{start}{text.strip()}\n{end}{after}".encode()
+    content = page.read_text("utf-8")
+    for name, text in blocks.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, found, rest = content.partition(start)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"{page} has no block {start.strip()} … {end}")
+        content = f"{before}{start}{text.strip()}\n{end}{after}"
+    return content.encode()
 
 
 def text(main: MainGrid) -> str:

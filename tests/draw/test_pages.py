@@ -1,22 +1,26 @@
-"""What the README tells of the results is what is stored, and nothing else."""
+"""What the pages tell of the results is what is stored, and nothing else."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 from conftest import REPOSITORY
 
 from lpwd.analysis import claims, leads
+from lpwd.analysis.gains import gains
 from lpwd.analysis.intervals import interval
 from lpwd.analysis.main_grid import MainGrid, as_printed
 from lpwd.config.compose import scale_config
-from lpwd.draw import answer, readme, words
+from lpwd.draw import answer, pages, words
 from lpwd.draw import claims as verdicts
+from lpwd.draw.figures import gains as gains_figure
 from lpwd.draw.figures import leads as leads_figure
-from lpwd.draw.readme import filled
+from lpwd.draw.pages import filled
 from lpwd.store.frames import read_rows
 from lpwd.store.store import Store
 
@@ -35,34 +39,37 @@ def committed(path: str, folder: Path) -> Path:
     return copy
 
 
-def test_pages_tell_what_is_committed(tmp_path: Path) -> None:
-    """Else results were committed without `make draw SCALE=mini`."""
+@pytest.mark.parametrize("scale", pages.PAGES)
+def test_pages_tell_what_is_committed(scale: str, tmp_path: Path) -> None:
+    """Else results were committed without `make draw SCALE=<scale>`."""
     for name in ("runs.csv", "epochs.parquet", "zero_shot.parquet"):
-        committed(f"results/{readme.SCALE}/{name}", tmp_path)
-    stored = Store(readme.SCALE, tmp_path).collect()
-    main = MainGrid(as_printed(stored, readme.SCALE), scale_config(readme.SCALE), stored)
-    page, report, miniature = (committed(page, tmp_path) for page in readme.PAGES)
-    assert f"<!-- answer -->\n{answer.text(main)}\n" in page.read_text()
-    outcome = committed(f"results/{readme.SCALE}/outcome.md", tmp_path)
-    assert outcome.read_text().endswith(f"\n\n{readme.text(main)}\n")
-    table = verdicts.table(claims.data(main))
-    assert f"<!-- claims -->\n{table}\n" in report.read_text()
-    resolved = readme.resolution(leads.leads(main))
-    assert f"<!-- resolution -->\n{resolved}\n" in miniature.read_text()
+        committed(f"results/{scale}/{name}", tmp_path)
+    stored = Store(scale, tmp_path).collect()
+    main = MainGrid(as_printed(stored, scale), scale_config(scale), stored)
+    blocks = pages.blocks(main)
+    for page, names in pages.PAGES[scale].items():
+        told = committed(page, tmp_path).read_text()
+        for name in names:
+            assert f"<!-- {scale}: {name} -->\n{blocks[name]}\n<!-- /{scale}: {name} -->" in told
+    outcome = committed(f"results/{scale}/outcome.md", tmp_path)
+    assert outcome.read_text().endswith(f"\n\n{pages.text(main)}\n")
+    every = pd.read_csv(committed("results/gains.csv", tmp_path))
+    mine = every[every["scale"] == scale].drop(columns="scale").reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, gains(main), check_dtype=False)
 
 
 def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:
     def top1(run: simulated.Run) -> float:
         return simulated.top1_of(run) - run["seed"] + 0.1 * (run["method"] == "lpwd") * run["seed"]
 
-    lines = readme.text(simulated.main(MINI, seeds=3, top1=top1)).splitlines()
+    lines = pages.text(simulated.main(MINI, seeds=3, top1=top1)).splitlines()
     lead = next(line for line in lines if line.startswith("| CIFAR-100, Swin-micro, SGDM |"))
     paper, seeds, both, grid, held_out = [cell.strip() for cell in lead.split("|")[2:-1]]
     assert (paper, grid, held_out) == ("+0.53", "+3.00", "+3.00")
     # 3 + 0.1, 0.2 and 0.3: mean 3.2, deviation 0.1, and t's 4.303 for two degrees of freedom
     assert (seeds, both) == ("+3.20 [+2.95, +3.45]", "+3.20 [+2.95, +3.45]")
     assert "| the mean of these 4 | +0.58 | +3.20 [+2.95, +3.45] |" in "".join(lines)
-    resolved = readme.resolution(leads.leads(simulated.main(MINI, seeds=3, top1=top1)))
+    resolved = pages.resolution(leads.leads(simulated.main(MINI, seeds=3, top1=top1)))
     assert "| CIFAR-100, Swin-micro, SGDM | 3 | ±0.25 | ±0.25 | +0.53 |" in resolved
 
 
@@ -79,6 +86,40 @@ def test_the_figure_shows_the_papers_leads_and_ours() -> None:
     assert [tick.get_text() for tick in ax.get_yticklabels()] == frame["column"].tolist()
 
 
+def test_gains_are_fresh_seeds_less_baselines() -> None:
+    def top1(run: simulated.Run) -> float:
+        return simulated.top1_of(run) + {"wd": 1, "lpwd": 3}.get(str(run["method"]), 0)
+
+    main = simulated.main(MINI, seeds=3, top1=top1)
+    found = gains(main).set_index("name")
+    wd, lpwd = found.loc["WD"], found.loc["LPWD"]
+    assert lpwd["seeds_mean"] - wd["seeds_mean"] == pytest.approx(2, abs=0.5)
+    assert (wd["reported"], lpwd["reported"]) == pytest.approx((0.82, 1.42))
+    assert found.loc["CWD", "seeds_n"] == 0  # no rival was simulated
+    drawn = gains_figure.plot({"mini": gains(main), "scratch": gains(main)})
+    assert [ax.get_title() for ax in drawn.axes] == [
+        "fine-tuned (mini scale, 3 fresh seeds)",
+        "from scratch (scratch scale, 3 fresh seeds)",
+    ]
+
+
+def test_the_answer_follows_from_the_numbers() -> None:
+    """Decay worth more than the paper's lead, or less; a column that is not whole is left out."""
+
+    def told(gain: float, **kwargs: Any) -> str:
+        def top1(run: simulated.Run) -> float:
+            return simulated.top1_of(run) + gain * (run["method"] != "baseline")
+
+        return answer.text(simulated.main(MINI, seeds=3, top1=top1, **kwargs))
+
+    assert "So a better decay could show." in told(9)
+    assert "no better decay can show" in told(-9)
+    assert "in the mean of 4 settings (95" in told(9)
+    part = told(9, keep=lambda run: run["model"] != "swin_micro")
+    assert "in the mean of 2 settings (of 4) (95" in part
+    assert told(9, keep=lambda run: run["method"] != "wd") == "Not trained yet."
+
+
 def test_the_figure_is_drawn_of_nothing_too() -> None:
     frame = leads.leads(simulated.main(MINI, keep=lambda run: False))
     assert frame["seeds_mean"].isna().all()
@@ -86,7 +127,7 @@ def test_the_figure_is_drawn_of_nothing_too() -> None:
 
 
 def test_gaps_and_the_command_that_fills_them() -> None:
-    text = readme.text(simulated.main(MINI, keep=lambda run: run["method"] == "wd"))
+    text = pages.text(simulated.main(MINI, keep=lambda run: run["method"] == "wd"))
     assert "56 of the 176 runs of Table 1's grid are stored, and fresh seeds of 0 of its 16" in text
     assert "`make all SCALE=mini SEEDS=5` goes on with the rest" in text
     assert "| +0.53 | — | — | — | — |" in text
@@ -98,7 +139,7 @@ def test_a_column_whose_grid_is_not_whole_has_no_lead() -> None:
     def keep(run: simulated.Run) -> bool:
         return (run["optimizer"], run["rate_factor"]) != ("adam", 50)
 
-    text = readme.text(simulated.main(MINI, seeds=3, keep=keep))
+    text = pages.text(simulated.main(MINI, seeds=3, keep=keep))
     assert "| CIFAR-100, Swin-micro, Adam | +0.63 | — | — | — | — |" in text
     assert "| CIFAR-100, Swin-micro, SGDM | +0.53 | +" in text
     assert "| the mean of these 4 | +0.58 | — | — | — | — |" in text
@@ -106,7 +147,7 @@ def test_a_column_whose_grid_is_not_whole_has_no_lead() -> None:
 
 def test_every_claim_is_told_once_for_each_verdict_on_it() -> None:
     """A claim that is held against both protocols is one line where they agree."""
-    lines = readme.text(simulated.main(MINI, seeds=3)).splitlines()
+    lines = pages.text(simulated.main(MINI, seeds=3)).splitlines()
     judged = claims.data(simulated.main(MINI, seeds=3))
     told = [line for line in lines if any(line.startswith(f"| {c} |") for c in judged["claim"])]
     assert len(told) == len(judged.groupby(["claim", "verdict", "reason"]))
@@ -121,21 +162,44 @@ def test_every_claim_is_told_once_for_each_verdict_on_it() -> None:
 def test_a_block_is_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
-    page.write_bytes(filled(page, "x", "new\n"))
-    assert filled(page, "x", "new") == page.read_bytes()
+    page.write_bytes(filled(page, {"x": "new\n"}))
+    assert filled(page, {"x": "new"}) == page.read_bytes()
     assert page.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
     with pytest.raises(ValueError, match="has no block <!-- y -->"):
-        filled(page, "y", "new")
+        filled(page, {"y": "new"})
 
 
-def test_the_page_of_scratch_tells_what_its_fresh_seeds_gave() -> None:
+SCRATCH_PAGE = REPOSITORY / "docs" / "scratch.md"
+
+
+def scratch_runs() -> pd.DataFrame:
     runs = read_rows(REPOSITORY / "results" / "scratch" / "runs.csv")
+    return runs[(runs["data"] == "cifar100") & (runs["profile"] == "uniform")]
+
+
+def test_the_page_of_scratch_tells_what_20_epochs_gave() -> None:
+    runs, page = scratch_runs(), SCRATCH_PAGE.read_text()
     rates = runs[["method", "lr", "rate"]].fillna(0).apply(tuple, axis=1)
     compared = rates.isin([("baseline", 1.28e-3, 0), ("wd", 8e-3, 0.5)])
     runs = runs[compared & runs["seed"].between(1, 5) & (runs["epochs"] == 20)]
-    page = (REPOSITORY / "docs" / "scratch.md").read_text()
     for statistic in ("best_mean", "heldout_mean"):
         table = runs.pivot_table(statistic, "seed", "method")
         assert words.signed_span(interval(table["wd"] - table["baseline"])) in page
         if statistic == "best_mean":
             assert all(f"| {table[name].mean():.2f} |" in page for name in ("baseline", "wd"))
+
+
+def test_the_page_of_scratch_tells_what_the_search_at_40_epochs_gave() -> None:
+    runs = scratch_runs()
+    runs = runs[(runs["epochs"] == 40) & (runs["train_images"] == 5000)].fillna({"rate": 0})
+    top1 = runs.set_index(["method", "lr", "rate", "seed"])["best_mean"]
+    found = re.findall(
+        r"^\| (Baseline|WD) \| (\S+) \| (\S*) ?\| \S* ?\| (\S+) \| (\S*) ?\|$",
+        SCRATCH_PAGE.read_text(),
+        re.MULTILINE,
+    )
+    assert len(found) == 10
+    for method, lr, rate, *seeds in found:
+        for seed, told in enumerate(filter(None, seeds)):
+            at = method.lower(), float(lr), float(rate or 0), seed
+            assert f"{top1[at]:.1f}" == told, at
