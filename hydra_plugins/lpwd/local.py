@@ -19,7 +19,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from lpwd.sweep.workers import Lost, Worker, import_ahead, stop_all, wait_for, worker_slots
+from lpwd.sweep.workers import Lost, Worker, stop_all, wait_for, worker_slots
 
 #: How many runs a GPU may lose, and finish none between them, before it is left alone.
 STRIKES = 2
@@ -44,7 +44,6 @@ class LocalLauncher(Launcher):
         from tqdm import tqdm
 
         setup_globals()
-        import_ahead()
         slots = worker_slots(self.config)[: len(job_overrides)]
         queue = Queue(len(job_overrides), slots)
         returns: dict[int, JobReturn] = {}

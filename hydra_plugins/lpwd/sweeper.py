@@ -52,7 +52,7 @@ class StoreSweeper(Sweeper):
         from lpwd.config.errors import ConfigError
         from lpwd.store.store import Store
         from lpwd.sweep.grids import Expander, Grid, grids_of, unique
-        from lpwd.sweep.outcomes import Outcomes, SweepStopped
+        from lpwd.sweep.outcomes import Outcomes
 
         check(self.config)
         if type(self.seeds) is not int or self.seeds < 0:
@@ -79,7 +79,7 @@ class StoreSweeper(Sweeper):
                 )
                 chosen = unique(fresh)
                 returns += self._launch(outcomes, expander, chosen, first=len(returns))
-        except (KeyboardInterrupt, SweepStopped):
+        except (KeyboardInterrupt, ConfigError):
             outcomes.print_failures()
             raise
         outcomes.print_table([*plain, *chosen])
@@ -98,10 +98,14 @@ class StoreSweeper(Sweeper):
         from hydra_plugins.lpwd.local import LocalLauncher
         from lpwd.inputs.check import check_inputs
         from lpwd.sweep.doctor import check_ready
+        from lpwd.sweep.workers import import_ahead
 
+        local = isinstance(self.launcher, LocalLauncher)
+        if local and configs:
+            import_ahead()  # of the workers' seconds before a first step, most are imports
         for config in configs:
             check_inputs(config)
-        if isinstance(self.launcher, LocalLauncher):  # another machine may have what this one lacks
+        if local:  # another machine may have what this one lacks
             check_ready(self.config, configs, runs)
 
     def _launch(

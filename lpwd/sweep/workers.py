@@ -98,6 +98,7 @@ class Worker:
         self._spawn()
 
     def _spawn(self) -> None:
+        import_ahead()
         forking = get_context("forkserver")
         self.connection, theirs = forking.Pipe()
         self.process = forking.Process(target=serve, args=(theirs, self.slot, self.context))

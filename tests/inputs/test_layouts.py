@@ -2,6 +2,8 @@
 
 import dataclasses
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +22,24 @@ from data_sets import (
 )
 
 from lpwd.config.errors import ConfigError
-from lpwd.inputs import cache, sources
+from lpwd.inputs import cache, data, sources
 from lpwd.inputs.images import Images, canonical
+
+
+def test_digits_are_scikit_learns_and_are_read_without_it() -> None:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    code = (
+        "import sys; from lpwd.inputs import data; data.digits(); print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+    images, wanted = data.digits(), load_digits()
+    assert images.labels.tolist() == wanted.target.tolist()
+    small = Image.fromarray(np.round(wanted.images[-1] * 255 / 16).astype(np.uint8))
+    grey = np.asarray(small.resize((32, 32), Image.Resampling.BICUBIC))
+    assert (images.pixels[-1] == grey[..., None]).all()
 
 
 def test_every_layout_gives_the_same_images_in_the_same_order(small, tmp_path):
