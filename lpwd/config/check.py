@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
@@ -79,16 +82,22 @@ def command_line(arguments: Sequence[str]) -> list[str]:
 def _quoted(text: str) -> str:
     """An override with its numbers in quotes, where its key takes a text."""
     override = OverridesParser.create().parse_override(text)
-    value: Any = override.value()
-    swept = isinstance(value, ChoiceSweep) and value.simple_form
-    values, hint = value.list if swept else [value], fields().get(override.key_or_group)
-    spelled = text.partition("=")[2]
-    parts = spelled.split(",") if swept else [spelled]
-    if not spelled or not _takes_text(hint) or len(parts) != len(values):
+    numbers = isinstance(override.value(), ChoiceSweep | int | float)
+    if not numbers or not _takes_text(fields().get(override.key_or_group)):
         return text
-    is_number = [type(value) in (int, float) for value in values]
-    quoted = (f"'{part}'" if of else part for part, of in zip(parts, is_number, strict=True))
-    return f"{text.partition('=')[0]}={','.join(quoted)}"
+    key, _, spelled = text.partition("=")
+    return f"{key}={_WORD.sub(_as_name, spelled)}"
+
+
+#: The words of a value or a sweep, quoted ones whole.
+_WORD = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^,()'"\s][^,()]*""")
+
+
+def _as_name(word: re.Match[str]) -> str:
+    with suppress(HydraException):
+        if type(OverridesParser.create().parse_override(f"key={word[0]}").value()) in (int, float):
+            return f"'{word[0].strip()}'"
+    return word[0]
 
 
 def check_groups(overrides: Sequence[str]) -> None:

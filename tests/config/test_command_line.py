@@ -37,6 +37,9 @@ def test_hydras_flags_take_their_value_after_a_space(
         ("data.root=2024_01", "data.root='2024_01'"),  # to Hydra the number 202401
         ("++wandb.group=1e5", "++wandb.group='1e5'"),
         ("wandb.group=2024_01,x,2024_02", "wandb.group='2024_01',x,'2024_02'"),
+        ("wandb.group=choice(2024_01, x, 7)", "wandb.group=choice('2024_01', x, '7')"),
+        ("wandb.group=shuffle(choice(7,'a,8'))", "wandb.group=shuffle(choice('7','a,8'))"),
+        ("seed=choice(1,2)", "seed=choice(1,2)"),
         ("model.pretrained=7", "model.pretrained='7'"),
         ("model.pretrained=true", "model.pretrained=true"),
         ("wandb.group=null", "wandb.group=null"),
