@@ -35,9 +35,10 @@ def test_digits_are_scikit_learns_and_are_read_without_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
-    images, wanted = data.digits(), load_digits()
-    assert images.labels.tolist() == wanted.target.tolist()
-    small = Image.fromarray(np.round(wanted.images[-1] * 255 / 16).astype(np.uint8))
+    images, (greys, labels) = data.digits(), load_digits(return_X_y=True)
+    assert images.labels.tolist() == np.asarray(labels).tolist()
+    last = np.asarray(greys)[-1].reshape(8, 8)
+    small = Image.fromarray(np.round(last * 255 / 16).astype(np.uint8))
     grey = np.asarray(small.resize((32, 32), Image.Resampling.BICUBIC))
     assert (images.pixels[-1] == grey[..., None]).all()
 
