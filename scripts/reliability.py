@@ -18,6 +18,7 @@ import torch
 
 from lpwd.config import machine
 from lpwd.config.paths import ROOT
+from lpwd.draw.formats import pipe_table
 from lpwd.draw.pages import filled
 from lpwd.store.files import write_whole
 
@@ -40,12 +41,10 @@ def figures(report: Path) -> pd.DataFrame:
 
 def table(frame: pd.DataFrame) -> str:
     """The figures as Markdown; what was done is named once."""
-    lines = ["| What was done | Counted | |", "|---|---|---:|"]
     done = frame["done"].where(frame["done"] != frame["done"].shift(), "")
-    for what, counted, value in zip(done, frame["counted"], frame["value"], strict=True):
-        shown = f"{value:,}" if isinstance(value, int) else value
-        lines.append(f"| {what} | {counted} | {shown} |")
-    return "\n".join(lines)
+    shown = [f"{value:,}" if isinstance(value, int) else value for value in frame["value"]]
+    heads = [["What was done", "Counted", ""], ["---", "---", "---:"]]
+    return pipe_table([*heads, *map(list, zip(done, frame["counted"], shown, strict=True))])
 
 
 def main() -> None:

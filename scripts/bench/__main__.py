@@ -11,18 +11,17 @@ runs: the ratios are sound on a busy machine, the sweeps' are not.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
 from lpwd.config.machine import machine
 from lpwd.config.paths import ROOT
+from lpwd.draw.formats import pipe_table
 from lpwd.draw.pages import filled
 from lpwd.store.files import write_whole
 from scripts.bench.epochs import bench_epoch, bench_loader, bench_r_op, bench_shares
@@ -31,7 +30,7 @@ from scripts.bench.measure import DEVICE, Row
 from scripts.bench.steps import bench_memory, bench_step, bench_training
 from scripts.bench.sweeps import bench_start, bench_store, bench_sweep
 
-FOLDER = ROOT / "results" / "bench"
+FILE = ROOT / "results" / "bench" / "bench.csv"
 PAGE = ROOT / "docs" / "performance.md"
 
 BENCHES = {
@@ -51,45 +50,18 @@ BENCHES = {
 
 def table(frame: pd.DataFrame) -> str:
     """The rows as Markdown."""
-    lines = [
-        "| Work | Case | Against | Measured | Quartiles | Must reach | Met |",
-        "|---|---|---|---:|---:|---:|:-:|",
-    ]
+    heads = ["Work", "Case", "Against", "Measured", "Quartiles", "Must reach", "Met"]
+    rows = [heads, [*["---"] * 3, *["---:"] * 3, ":-:"]]
     for row in cast(Any, frame.itertuples(index=False)):
-        spread = "" if np.isnan(row.low) else f"{row.low:.3g} … {row.high:.3g}"
+        spread = "" if pd.isna(row.low) else f"{row.low:.3g} … {row.high:.3g}"
         met = {True: "✓", False: "**no**"}.get(row.met, "")
-        cells = (row.work, row.case, row.against, f"{row.ratio:.3g}", spread, row.must, met)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def draw(frame: pd.DataFrame) -> Any:
-    """Every ratio beside its target."""
-    import matplotlib.style
-    from matplotlib.figure import Figure
-
-    from lpwd.draw.figures import STYLE
-
-    shown = frame[frame["must"] != ""][::-1].reset_index(drop=True)
-    with matplotlib.style.context(STYLE):
-        figure = Figure(figsize=(7, 0.24 * len(shown) + 0.8), layout="constrained")
-        axes = figure.subplots()
-        colors = ["C0" if met else "C1" for met in shown["met"]]
-        axes.barh(range(len(shown)), shown["ratio"], color=colors, height=0.6)
-        bounds = [float(must[1:]) for must in shown["must"]]
-        axes.scatter(bounds, range(len(shown)), marker="|", s=120, color="black", zorder=3)
-        labels = [f"{r.work}: {r.case}\nagainst {r.against}" for r in shown.itertuples()]
-        axes.set_yticks(range(len(shown)), labels, fontsize=5)
-        axes.set_xscale("log")
-        axes.set_xlabel("measured (bar) and what it must reach (line); orange: not met")
-    return figure
+        rows.append([row.work, row.case, row.against, f"{row.ratio:.3g}", spread, row.must, met])
+    return pipe_table(rows)
 
 
 def write(frame: pd.DataFrame) -> None:
-    """results/bench/bench.csv and .png, and the table in docs/performance.md."""
-    write_whole(FOLDER / "bench.csv", frame.to_csv(index=False, float_format="%.4g").encode())
-    draw(frame).savefig(png := io.BytesIO(), format="png", dpi=200, metadata={"Software": None})
-    write_whole(FOLDER / "bench.png", png.getvalue())
+    """results/bench/bench.csv, and the table in docs/performance.md."""
+    write_whole(FILE, frame.to_csv(index=False, float_format="%.4g").encode())
     text = f"Measured on {machine(DEVICE)}.\n\n{table(frame)}"
     write_whole(PAGE, filled(PAGE, {"bench": text}))
 
