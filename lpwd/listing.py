@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import pandas as pd
 from omegaconf import DictConfig
 
+import lpwd
 from lpwd.config.check import check, keys, without_hydra
 from lpwd.config.errors import ConfigError, one_line_errors
 from lpwd.config.paths import CONFIGS
@@ -29,7 +30,11 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
     number of layers, η, and the mean of λ_i over weights (mean) and over layers (layer_mean).
     Raises ConfigError for what a run would refuse, too.
     """
-    from lpwd.decay.layers import layer_index
+    return by_parameter(attached(cfg))
+
+
+def attached(cfg: DictConfig) -> lpwd.WeightDecay:
+    """The decay of a run with this config, on its model and optimizer."""
     from lpwd.inputs import models
     from lpwd.inputs.check import check_inputs
     from lpwd.training.build import make_decay, make_optimizer
@@ -37,11 +42,12 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
     cfg = check(cfg)
     check_inputs(cfg)
     model = models.create(cfg.model, cfg.data.classes)
-    optimizer = make_optimizer(cfg, model)
-    decay = make_decay(cfg, optimizer, model)
-    lr = optimizer.param_groups[0]["lr"]
-    factor = lr if decay.coupled else 1.0
-    index, rates = layer_index(model, cfg.decay.layers), decay.rates
+    return make_decay(cfg, make_optimizer(cfg, model), model)
+
+
+def by_parameter(decay: lpwd.WeightDecay) -> pd.DataFrame:
+    lr = decay.optimizer.param_groups[0]["lr"]
+    index, rates = lpwd.layer_index(decay.model, decay.layers), decay.rates
     rows = [
         {
             "parameter": name,
@@ -49,9 +55,9 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
             "weights": p.numel(),
             "layer": index[name],
             "rate": rates[name],
-            "step": factor * rates[name],
+            "step": (lr if decay.coupled else 1.0) * rates[name],
         }
-        for name, p in model.named_parameters()
+        for name, p in decay.model.named_parameters()
     ]
     frame = pd.DataFrame(rows).sort_values("layer", kind="stable").reset_index(drop=True)
     mean = (frame["weights"] * frame["rate"]).sum() / frame["weights"].sum()
@@ -60,37 +66,21 @@ def listing(cfg: DictConfig) -> pd.DataFrame:
     return frame
 
 
-def by_layer(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per layer: its parameters and weights, its λ_i and ηλ_i (the largest)."""
-    layers = frame.groupby("layer", sort=True).agg(
-        first=("parameter", "first"),
-        parameters=("parameter", "size"),
-        weights=("weights", "sum"),
-        rate=("rate", "max"),
-        step=("step", "max"),
-    )
-    layers.attrs.update(frame.attrs)
-    return layers.reset_index()
-
-
-def show(frame: pd.DataFrame, title: str) -> str:
-    """A listing as text, with its totals."""
+def show(decay: lpwd.WeightDecay, by_layer: bool) -> str:
+    """A line for each parameter or layer, and the totals."""
+    frame = by_parameter(decay)
     n, lr, mean, layer_mean = (frame.attrs[key] for key in ("n", "lr", "mean", "layer_mean"))
     text = frame.assign(
         layer=[f"{layer} of {n}" for layer in frame["layer"]],
         rate=frame["rate"].map("{:.4g}".format),
         step=frame["step"].map("{:.3g}".format),
         weights=frame["weights"].map("{:,}".format),
+    ).rename(columns={"rate": "λ_i", "step": "ηλ_i"})
+    totals = (
+        f"{frame['weights'].sum():,} weights in {n} layers; η = {lr:g};"
+        f" the mean of λ_i over weights is {mean:.4g}, over layers {layer_mean:.4g}"
     )
-    names = {"rate": "λ_i", "step": "ηλ_i"}
-    return "\n".join(
-        [
-            title,
-            text.rename(columns=names).to_string(index=False),
-            f"{frame['weights'].sum():,} weights in {n} layers; η = {lr:g};"
-            f" the mean of λ_i over weights is {mean:.4g}, over layers {layer_mean:.4g}",
-        ]
-    )
+    return f"{decay.table() if by_layer else text.to_string(index=False)}\n{totals}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -105,9 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not CONFIGS.is_dir():
             raise ConfigError("configs/ is not here: run this from a clone of the repository")
         cfg = without_hydra(compose.composed([*overrides, "model.pretrained=false"]))
-        frame = listing(cfg)
-    title = f"{cfg.model.name}, {cfg.optimizer.name}, {cfg.decay.method}"
-    print(show(by_layer(frame) if BY_LAYER in arguments else frame, title))
+        decay = attached(cfg)
+    print(f"{cfg.model.name}, {cfg.optimizer.name}, {cfg.decay.method}")
+    print(show(decay, by_layer=BY_LAYER in arguments))
 
 
 if __name__ == "__main__":

@@ -44,14 +44,6 @@ def test_as_printed_the_mean_over_layers_is_the_same_in_either_order() -> None:
         assert frame.attrs["layer_mean"] == pytest.approx(0.3 * (n + 1) / n)
 
 
-def test_by_layer_adds_up() -> None:
-    _, frame = listed("decay=lpwd", "decay.exclude=[norm,bias]")
-    layers = listing.by_layer(frame)
-    assert layers["layer"].tolist() == list(range(1, frame.attrs["n"] + 1))
-    assert layers["weights"].sum() == frame["weights"].sum()
-    assert layers.attrs["mean"] == frame.attrs["mean"]
-
-
 def test_what_a_run_refuses_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"decay\.rate"):
         listed("decay.rate=-1")

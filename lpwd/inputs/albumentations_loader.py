@@ -16,6 +16,9 @@ from lpwd.inputs.augment import Transform, check_outcomes, import_albumentations
 from lpwd.inputs.images import Images
 from lpwd.inputs.loaders import Batch, Loader
 
+#: What a worker is asked for: a batch by its seed (seed, epoch, batch) and its images' indices.
+Asked = tuple[tuple[int, int, int], Tensor]
+
 
 class AlbumentationsLoader(Loader):
     """Augments image by image with any of albumentations' transforms, in worker processes.
@@ -34,10 +37,10 @@ class AlbumentationsLoader(Loader):
         self, images: Images, *, augment: Sequence[Transform], workers: int, **common: Any
     ) -> None:
         super().__init__(images, augment=augment, **common)
-        self._plan: list[tuple[tuple[int, int, int], Tensor]] = []
+        self._plan: list[Asked] = []
         self._loader = DataLoader(
             _Batches(images, augment),
-            sampler=_Plan(self._plan),
+            sampler=self._plan,  # read anew as each epoch begins
             batch_size=None,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -54,28 +57,15 @@ class AlbumentationsLoader(Loader):
             yield self.normalize(pixels), labels
 
 
-class _Plan(torch.utils.data.Sampler):
-    """What to ask of the workers: the list as it is when an epoch begins."""
-
-    def __init__(self, batches: list[tuple[tuple[int, int, int], Tensor]]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
 class _Batches(TorchDataset):
-    """One item is one batch, asked for by its seed and the indices of its images."""
+    """One item is one batch."""
 
     def __init__(self, images: Images, augment: Sequence[Transform]) -> None:
         self.images = images
         self.compose = import_albumentations().Compose([transform.build() for transform in augment])
         check_outcomes(augment, np.array(images.pixels[0]))
 
-    def __getitem__(self, asked: tuple[tuple[int, int, int], Tensor]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, asked: Asked) -> tuple[Tensor, Tensor]:
         seed, indices = asked
         # One stream for all transforms: set_random_seed would give each the same draws.
         first, second = np.random.SeedSequence(seed).spawn(2)

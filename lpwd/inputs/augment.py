@@ -36,16 +36,13 @@ class Transform:
         bases = (albumentations.BasicTransform, albumentations.BaseCompose)
         if not (isinstance(cls, type) and issubclass(cls, bases)):
             raise ConfigError(f"data.augment: {PREFIX}{self.name} is not a transform")
-        nested = {
-            key: [transform.build() for transform in build_augment(value)]
-            if key == "transforms"
-            else value
-            for key, value in self.kwargs.items()
-        }
+        kwargs = dict(self.kwargs)
+        if "transforms" in kwargs:
+            kwargs["transforms"] = [t.build() for t in build_augment(kwargs["transforms"])]
         try:
             with warnings.catch_warnings():  # albumentations only warns of unknown arguments
                 warnings.filterwarnings("error", message="Argument", category=UserWarning)
-                return cls(**nested)
+                return cls(**kwargs)
         except Exception as error:  # each transform checks its arguments in its own way
             fault = first_line(error)
             raise ConfigError(f"data.augment: {PREFIX}{self.name}: {fault}") from None
@@ -62,9 +59,7 @@ def build_augment(augment: Iterable[Any]) -> list[Transform]:
     transforms = []
     for entry in augment:
         plain = OmegaConf.to_container(entry) if OmegaConf.is_config(entry) else entry
-        kwargs = (
-            {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
-        )
+        kwargs = {str(key): v for key, v in plain.items()} if isinstance(plain, dict) else {}
         target = str(kwargs.pop("_target_", plain))
         name = target.removeprefix(PREFIX)
         if name == target or not name.isidentifier():

@@ -10,6 +10,7 @@ import stat
 import sys
 import tempfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,9 @@ def load(source: sources.Source, root: Path) -> dict[str, Images]:
     cache = cache_dir(root) / source.name
     layout = locate.find(source, root)
     stamp = layout.stamp() if layout else None
-    try:
-        splits = _read(cache, source, stamp)
-    except Damaged:
-        splits = None
-    if splits is not None:
-        return splits
+    with suppress(Damaged):
+        if splits := _read(cache, source, stamp):
+            return splits
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(cache.with_suffix(".lock")):  # of several runs started at once, one decodes

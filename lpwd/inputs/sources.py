@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -45,36 +46,39 @@ def own(name: str) -> Source:
     return Source(name, name, (name,), aliases={"test": ("val", "valid", "validation")})
 
 
+def _cifar(classes: int, folder: str, **rest: Any) -> Source:
+    """CIFAR-10 or CIFAR-100; `folder`: where the hub has its files."""
+    name = f"cifar{classes}"
+    return Source(
+        name=name,
+        title=f"CIFAR-{classes}",
+        classes=classes,
+        balanced=True,
+        side=32,
+        counts={"train": 50_000, "test": 10_000},
+        homes=(name,),
+        repo=f"uoft-cs/{name}",
+        hub_files={s: f"{folder}/{s}-00000-of-00001.parquet" for s in ("train", "test")},
+        **rest,
+    )
+
+
 SOURCES = {
     source.name: source
     for source in (
-        Source(
-            name="cifar10",
-            title="CIFAR-10",
-            classes=10,
-            balanced=True,
-            side=32,
-            counts={"train": 50_000, "test": 10_000},
-            homes=("cifar10",),
-            repo="uoft-cs/cifar10",
-            hub_files={s: f"plain_text/{s}-00000-of-00001.parquet" for s in ("train", "test")},
+        _cifar(
+            10,
+            folder="plain_text",
             pickles="cifar-10-batches-py",
             batches={
                 "train": tuple(f"data_batch_{i}" for i in range(1, 6)),
                 "test": ("test_batch",),
             },
         ),
-        Source(
-            name="cifar100",
-            title="CIFAR-100",
-            classes=100,
-            balanced=True,
-            side=32,
-            counts={"train": 50_000, "test": 10_000},
-            homes=("cifar100",),
+        _cifar(
+            100,
+            folder="cifar100",
             labels="fine_label",
-            repo="uoft-cs/cifar100",
-            hub_files={s: f"cifar100/{s}-00000-of-00001.parquet" for s in ("train", "test")},
             pickles="cifar-100-python",
             batches={"train": ("train",), "test": ("test",)},
         ),
