@@ -9,10 +9,10 @@ numbers. Stopped at any time, the same command goes on from the last whole epoch
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from lpwd.inputs.loaders import DeviceBatches
 from lpwd.inputs.seeds import generator
 from lpwd.store.files import write_whole
 from lpwd.training import record
+from lpwd.training.checkpoint import Checkpoint
 
 RECIPE = (
     "epochs",
@@ -55,27 +56,29 @@ def main(cfg: DictConfig) -> None:
     norm = {"mean": cfg.data.mean, "std": cfg.data.std, "device": device}
     train, val = (DeviceBatches(splits[s], batch_size=500, **norm) for s in ("train", "val"))
 
-    trainer = Trainer(cfg, device, steps_per_epoch=len(train) // cfg.batch_size)
-    for epoch in range(trainer.restore() + 1, cfg.epochs + 1):
+    made = partial(Trainer, cfg, device, steps_per_epoch=len(train) // cfg.batch_size)
+    trainer, checkpoint = made(), Checkpoint(Path(cfg.work) / cfg.model.name, minutes=0)
+    if not checkpoint.restore(trainer):
+        trainer = made()
+    for epoch in range(len(trainer.rows) + 1, cfg.epochs + 1):
         start = time.perf_counter()
         loss = trainer.epoch(epoch, train)
         row = {"epoch": epoch, "lr": trainer.lr, "train_loss": loss}
         row["val_top1"] = top1(trainer.model, val)
         row["seconds"] = time.perf_counter() - start
         trainer.rows.append(row)
-        trainer.save(epoch)
+        checkpoint.save(trainer)
         print(json.dumps({key: float(f"{value:.5g}") for key, value in row.items()}), flush=True)
     path = export(cfg, trainer, val)
     print(f"wrote {path}")
 
 
 class Trainer:
-    """The model, its optimizer, schedule and log; saved and restored whole at epoch ends."""
+    """The model, its optimizer, schedule and log; a checkpoint holds them at the end of an epoch."""
 
     def __init__(self, cfg: DictConfig, device: torch.device, steps_per_epoch: int) -> None:
         self.cfg = cfg
         self.steps_per_epoch = steps_per_epoch
-        self.path = Path(cfg.work) / f"{cfg.model.name}.pt"
         torch.manual_seed(cfg.seed)
         scratch = cfg.model.copy()
         scratch.pretrained = False
@@ -114,39 +117,26 @@ class Trainer:
             total += loss.detach()
         return float(total) / self.steps_per_epoch
 
-    def save(self, epoch: int) -> None:
-        state = {
+    def state_dict(self) -> dict[str, Any]:
+        return {
             "recipe": recipe(self.cfg),
-            "epoch": epoch,
             "rows": self.rows,
             "commit": self.commit,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),  # drop path draws from it
         }
-        content = io.BytesIO()
-        torch.save(state, content)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, content.getvalue())
 
-    def restore(self) -> int:
-        """Go on from the checkpoint; returns the epochs done.
-
-        Raises:
-            ConfigError: the checkpoint is of another recipe.
-        """
-        if not self.path.exists():
-            return 0
-        state = torch.load(self.path, weights_only=True, map_location="cpu")
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["recipe"] != recipe(self.cfg):
             raise ConfigError(
-                f"{self.path} was made with another recipe; remove it, or set work=<elsewhere>"
+                f"the checkpoint in {self.cfg.work} was made with another recipe; remove it, or set"
+                " work=<elsewhere>"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
         self.rows, self.commit = state["rows"], state["commit"]
-        return state["epoch"]
 
 
 def recipe(cfg: DictConfig) -> dict[str, Any]:
@@ -204,7 +194,6 @@ def export(cfg: DictConfig, trainer: Trainer, val: DeviceBatches) -> Path:
         "versions": f"torch {torch.__version__}, timm {timm.__version__}",
     }
     out = Path(cfg.out) / f"{cfg.model.name}.safetensors"
-    out.parent.mkdir(parents=True, exist_ok=True)
     log = pd.DataFrame(trainer.rows).to_csv(index=False, float_format="%.6g")
     content = safetensors.torch.save(half, metadata)
     checksum = f"{hashlib.sha256(content).hexdigest()}  {out.name}\n"  # read by inputs/weights.py

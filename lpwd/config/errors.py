@@ -76,17 +76,13 @@ def one_line_errors(known_keys: Iterable[str] = ()) -> Iterator[None]:
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
     except PermissionError as error:
-        print(f"error: {_closed(error)}", file=sys.stderr)
+        where, folders = error.filename or "a file", "LPWD_RESULTS, LPWD_DATA, LPWD_CACHE"
+        mend = f"allow it there, or name another folder ({folders})"
+        print(f"error: no permission for {where}; {mend}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-
-
-def _closed(error: PermissionError) -> str:
-    where = error.filename or "a file"
-    folders = "LPWD_RESULTS, LPWD_DATA, LPWD_CACHE"
-    return f"no permission for {where}; allow it there, or name another folder ({folders})"
 
 
 def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:

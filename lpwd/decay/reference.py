@@ -98,19 +98,12 @@ def step(
     if method == "wd":  # Eq. 1: decays by the weights of before the update
         decayed = penalty(theta)
         return {name: theta_hat[name] - eta * decayed[name] for name in theta}
-    if method == "cwd":  # Eq. 1 where the update does not lead away from what is decayed to
-        decayed = penalty(theta)
-        return {
-            name: theta_hat[name] - eta * decayed[name] * (u[name] * decayed[name] >= 0)
-            for name in theta
-        }
-    if method == "cwd_mirrored":  # a control: the same with each tensor's mask in reverse order
+    if method in ("cwd", "cwd_mirrored"):  # Eq. 1 where the update leads towards what is decayed to
         decayed = penalty(theta)
         masks = {name: u[name] * decayed[name] >= 0 for name in theta}
-        return {
-            name: theta_hat[name] - eta * decayed[name] * mask.flatten().flip(0).view_as(mask)
-            for name, mask in masks.items()
-        }
+        if method == "cwd_mirrored":  # a control: each tensor's mask in reverse order
+            masks = {name: mask.flatten().flip(0).view_as(mask) for name, mask in masks.items()}
+        return {name: theta_hat[name] - eta * decayed[name] * masks[name] for name in theta}
     if method == "rwd":  # Eq. 7: decays by the weights of after it
         decayed = penalty(theta_hat)
         return {name: theta_hat[name] - eta * decayed[name] for name in theta}

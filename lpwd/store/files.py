@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
-from lpwd.config.errors import CannotWrite, writing
+from lpwd.config.errors import CannotWrite, first_line, is_out_of_memory, writing
 from lpwd.config.paths import ROOT, named
+
+T = TypeVar("T")
 
 
 def results_dir(scale: str) -> Path:
@@ -55,3 +59,25 @@ def set_aside(path: Path, why: str) -> None:
         if path.exists():  # else another process has set it aside meanwhile
             raise
     print(f"{path}: {why}; set aside as {target.name}", file=sys.stderr)
+
+
+def from_parquet(path: Path, take: Callable[[Any], T], **options: Any) -> T | None:
+    """What `take` reads of a Parquet file, its pages verified; None without one.
+
+    A damaged file is set aside. `take` gets a `pyarrow.parquet.ParquetFile`, opened with `options`.
+    Its reads must not use threads: Arrow's can abort a process as it ends (apache/arrow#34314).
+    """
+    if not path.exists():
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = path.read_bytes()
+    try:
+        source = pa.BufferReader(content)
+        return take(pq.ParquetFile(source, page_checksum_verification=True, **options))
+    except Exception as error:  # pyarrow has no one error for a damaged file
+        if is_out_of_memory(error):
+            raise
+        set_aside(path, f"cannot be read ({first_line(error)})")
+        return None

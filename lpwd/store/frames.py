@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lpwd.config.errors import first_line, is_out_of_memory
-from lpwd.store.files import set_aside, write_whole
+from lpwd.store.files import from_parquet, write_whole
 from lpwd.store.identity import Settings, setting_id
 from lpwd.store.rows import RUN_COLUMNS, check_value, sound_rows
 from lpwd.store.run_file import Record
@@ -30,25 +29,11 @@ def only(results: Results, kept: Collection[str]) -> Results:
     return Results(*(frame[frame["hash"].isin(names)].reset_index(drop=True) for frame in results))
 
 
-def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """The rows of both."""
-    return new if old.empty else pd.concat([old, new])
-
-
 #: What a decay is, but for its rate.
 DECAY_COLUMNS = ("method", "profile", "normalize", "layers", "coupled", "exclude", "towards")
 
-SORT_COLUMNS = [
-    "data",
-    "model",
-    "optimizer",
-    *DECAY_COLUMNS,
-    "pretrained",
-    "lr",
-    "rate",
-    "seed",
-    "hash",
-]
+SORT_COLUMNS = ["data", "model", "optimizer", *DECAY_COLUMNS, "pretrained"]
+SORT_COLUMNS += ["lr", "rate", "seed", "hash"]
 
 EPOCH_COLUMNS: dict[str, str] = {
     "hash": "str",
@@ -74,11 +59,7 @@ SETTINGS_COLUMNS: dict[str, str] = {"hash": "str", "settings": "str"}
 
 def row(record: Record) -> dict[str, Any]:
     """A run as a row of runs.csv."""
-    values = {
-        "hash": record["hash"],
-        **row_of_settings(record["settings"]),
-        **record["summary"],
-    }
+    values = {"hash": record["hash"]} | row_of_settings(record["settings"]) | record["summary"]
     return {name: values[name] for name in RUN_COLUMNS}
 
 
@@ -151,20 +132,10 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 def read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     """The frame in a file, empty without one; a damaged file is set aside."""
-    import pyarrow as pa
 
-    nothing = pd.DataFrame(columns=list(columns)).astype(columns)
-    if not path.exists():
-        return nothing
-    content = path.read_bytes()
-    try:
-        # Not `read_table`, which starts threads: Arrow's threads can abort a process as it ends
-        # (apache/arrow#34314).
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    def frame(file: Any) -> pd.DataFrame:
         table = file.read(use_threads=False)
         return table.to_pandas(use_threads=False)[list(columns)].astype(columns)
-    except Exception as error:  # pyarrow has no one error for a damaged file
-        if is_out_of_memory(error):
-            raise
-        set_aside(path, f"cannot be read ({first_line(error)})")
-        return nothing
+
+    found = from_parquet(path, frame)
+    return pd.DataFrame(columns=list(columns)).astype(columns) if found is None else found

@@ -53,12 +53,7 @@ def settings(config: Mapping[str, Any]) -> Settings:
 
 def _without_younger(section: str, values: dict[str, Any]) -> dict[str, Any]:
     """Without the YOUNGER keys that have the value of runs from before them."""
-    old = {key for key, value in values.items() if _is_old(f"{section}.{key}", value)}
-    return {key: value for key, value in values.items() if key not in old}
-
-
-def _is_old(key: str, value: Any) -> bool:
-    return key in YOUNGER and value == YOUNGER[key]
+    return {k: v for k, v in values.items() if YOUNGER.get(f"{section}.{k}", ...) != v}
 
 
 def _decay(decay: Mapping[str, Any], rate: float) -> dict[str, Any]:

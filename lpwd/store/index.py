@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lpwd.config.errors import first_line, is_out_of_memory
-from lpwd.store.files import set_aside
+from lpwd.store.files import from_parquet
 from lpwd.store.rows import RUN_COLUMNS, sound_rows
 
 #: The collected files.
@@ -79,24 +78,13 @@ def _hashes(root: Path) -> frozenset[str]:
 
 def _hashes_in(path: Path) -> set[str]:
     """The runs in a Parquet file, all of whose pages are verified; a damaged one is set aside."""
-    if not path.exists():
-        return set()
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    content = path.read_bytes()
-    try:
-        file = pq.ParquetFile(
-            pa.BufferReader(content), page_checksum_verification=True, read_dictionary=["hash"]
-        )
+    def hashes(file: Any) -> set[str]:
         for name in file.schema_arrow.names:
             file.read([name], use_threads=False)
         return set(file.read(["hash"], use_threads=False)["hash"].unique().to_pylist())
-    except Exception as error:  # pyarrow has no one error for a damaged file
-        if is_out_of_memory(error):
-            raise
-        set_aside(path, f"cannot be read ({first_line(error)})")
-        return set()
+
+    return from_parquet(path, hashes, read_dictionary=["hash"]) or set()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

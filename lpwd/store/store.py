@@ -159,7 +159,9 @@ class Store:
 
     def collect(self) -> Results:
         """Bring the collected files up to date, and return what they hold."""
-        from lpwd.store.frames import Results, joined, of_records
+        import pandas as pd
+
+        from lpwd.store.frames import Results, of_records
 
         whole = self._whole()
         if whole <= index_of(self.root).hashes:
@@ -168,7 +170,7 @@ class Store:
             names = sorted(whole - index_of(self.root).hashes)
             fresh = [record for name in names if (record := self.read(name)) is not None]
             pairs = zip(self._results(), of_records(fresh), strict=True)
-            merged = Results(*(joined(old, new) for old, new in pairs))
+            merged = Results(*(pd.concat(pair) for pair in pairs))
             self._write(merged, [record["settings"] for record in fresh])
             return self._results()
 
@@ -221,8 +223,7 @@ class Store:
 
         from lpwd.store import frames
 
-        order = [name for name in frames.SORT_COLUMNS if name in results.runs]
-        runs = results.runs.sort_values(order, kind="stable").reset_index(drop=True)
+        runs = results.runs.sort_values(frames.SORT_COLUMNS, kind="stable").reset_index(drop=True)
         epochs = results.epochs.sort_values(["hash", "epoch"]).reset_index(drop=True)
         zero_shot = results.zero_shot.sort_values(["hash", "step"]).reset_index(drop=True)
         kept = frames.read_parquet(self.root / SETTINGS, frames.SETTINGS_COLUMNS)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from lpwd.config.errors import CannotWrite, first_line, is_out_of_memory
+from lpwd.config.errors import CannotWrite, ConfigError, first_line, is_out_of_memory
 from lpwd.store.files import set_aside, write_whole
 
 
@@ -51,7 +51,8 @@ class Checkpoint:
         """Load the checkpoint, if there is one, into `training`.
 
         Returns False for one that is damaged or does not fit this run: it is set aside, and
-        `training`, which may hold half of it, must be prepared again.
+        `training`, which may hold half of it, must be prepared again. A ConfigError of `training`'s
+        own is raised.
         """
         if not self.path.exists():
             return True
@@ -63,6 +64,8 @@ class Checkpoint:
         try:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             training.load_state_dict(state)
+        except ConfigError:
+            raise
         except Exception as error:  # a foreign file, or another version's, can fail in any way
             if is_out_of_memory(error):
                 raise

@@ -73,15 +73,15 @@ def test_stopped_and_resumed_gives_the_same_weights(pretrain, config, tmp_path, 
     digest = hashlib.sha256(whole.read_bytes()).hexdigest()
     assert whole.with_suffix(".sha256").read_text() == f"{digest}  {whole.name}\n"
 
-    saves = pretrain.Trainer.save
+    saves = pretrain.Checkpoint.save
 
-    def stopped(trainer, epoch):
-        if epoch == 2:
+    def stopped(checkpoint, trainer):
+        if len(trainer.rows) == 2:
             raise KeyboardInterrupt
-        saves(trainer, epoch)
+        saves(checkpoint, trainer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain.Trainer, "save", stopped)
+        patch.setattr(pretrain.Checkpoint, "save", stopped)
         with pytest.raises(KeyboardInterrupt):
             pretrain.main(config("resumed"))
     pretrain.main(config("resumed"))
