@@ -74,7 +74,7 @@ def main(cfg: DictConfig) -> None:
 
 
 class Trainer:
-    """The model, its optimizer, schedule and log; a checkpoint holds them at the end of an epoch."""
+    """The model, its optimizer, schedule and log: what a checkpoint holds between epochs."""
 
     def __init__(self, cfg: DictConfig, device: torch.device, steps_per_epoch: int) -> None:
         self.cfg = cfg

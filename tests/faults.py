@@ -313,6 +313,16 @@ def damage(path: Path, how: str, rng: random.Random) -> None:
     path.write_bytes(bytes(content))
 
 
+class Hostile:
+    """Pickled, it is a command: it makes a file."""
+
+    def __init__(self, owned: Path) -> None:
+        self.owned = owned
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.owned}",)
+
+
 class Rows:
     """A training whose state is one number."""
 

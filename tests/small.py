@@ -8,27 +8,29 @@ import torch
 from conftest import REPOSITORY
 from omegaconf import OmegaConf
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
 
 import lpwd
+from lpwd.decay import reference
 
 torch.set_num_threads(1)
 
 METHODS = ("baseline", "l2", "wd", "rwd", "pwd", "lpwd", "cwd", "cwd_mirrored")
-DECAYS = (
-    "wd",
-    "rwd",
-    "pwd",
-    "lpwd",
-    "cwd",
-    "cwd_mirrored",
-)  # those that multiply the weights themselves
+#: Those that multiply the weights themselves.
+DECAYS = ("wd", "rwd", "pwd", "lpwd", "cwd", "cwd_mirrored")
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": SGD,
     "sgdm": lambda params, **kwargs: SGD(params, momentum=0.9, **kwargs),
     "adam": Adam,
+}
+
+REFERENCE: dict[str, Callable[[], Any]] = {
+    "sgd": reference.SGD,
+    "sgdm": lambda: reference.SGD(momentum=0.9),
+    "adam": reference.Adam,
 }
 
 Weights = dict[str, Tensor]
@@ -117,6 +119,31 @@ def trained(
     opt = OPTIMIZERS[optimizer](model.parameters(), lr=lr)
     lpwd.WeightDecay(opt, model, method, rate, **kwargs)
     return train(model, opt)
+
+
+def by_reference(
+    model: nn.Module,
+    method: str,
+    optimizer: str,
+    rates: dict[str, float],
+    eta: float = 0.1,
+    towards: Weights | None = None,
+    steps: Iterable[int] = range(4),
+    batch: Callable[[int], tuple[Tensor, Tensor]] = data,
+) -> list[Weights]:
+    """The trajectory of a model without a decay, by the slow reference."""
+    slow, theta, trajectory = REFERENCE[optimizer](), weights(model), []
+    for step in steps:
+        x, y = batch(step)
+
+        def gradient(at: Weights, x: Tensor = x, y: Tensor = y) -> Weights:
+            leaves = {name: w.clone().requires_grad_() for name, w in at.items()}
+            loss = cross_entropy(functional_call(model, leaves, (x,)), y)
+            return dict(zip(leaves, torch.autograd.grad(loss, [*leaves.values()]), strict=True))
+
+        theta = reference.step(method, theta, gradient, slow, eta, rates, towards)
+        trajectory.append(theta)
+    return trajectory
 
 
 def assert_same(one: list[Weights] | Weights, other: list[Weights] | Weights) -> None:

@@ -39,14 +39,6 @@ def test_baseline_has_no_rates() -> None:
     assert set(decay.rates.values()) == {0.0}
 
 
-@pytest.mark.parametrize("method", ["wd", "rwd", "pwd", "l2"])
-def test_the_profile_is_a_free_choice(method: str) -> None:
-    model = mlp()
-    decay = lpwd.WeightDecay(SGD(model.parameters()), model, method, 0.1, profile="reversed")
-    layers = [decay.rates[f"{i}.weight"] for i in (0, 2, 3, 4)]
-    assert layers == pytest.approx([0.2, 0.15, 0.1, 0.05])
-
-
 @pytest.mark.parametrize("rate", [1, 0, np.float32(0.5), np.float64(0.5), np.int64(1)])
 def test_any_real_number_is_a_rate(rate: Any) -> None:
     model = mlp()

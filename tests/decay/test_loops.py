@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import DECAYS, assert_close, assert_same, micro, mlp, train
+from small import DECAYS, assert_close, micro, mlp, weights
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
@@ -385,6 +385,7 @@ class LlamaRMSNorm(nn.Module):
 @pytest.mark.parametrize(
     ("exclude", "left"),
     [
+        ((), {"0.weight", "0.bias", "1.weight", "2.weight", "2.bias"}),
         ("norm", {"0.weight", "0.bias", "2.weight", "2.bias"}),
         (["norm", "bias"], {"0.weight", "2.weight"}),
         ("1d", {"0.weight", "2.weight"}),
@@ -393,47 +394,28 @@ class LlamaRMSNorm(nn.Module):
         (lambda name, p: p.numel() > 5, {"0.bias", "1.weight", "2.bias"}),
     ],
 )
-def test_what_people_exclude(exclude: Any, left: set[str]) -> None:
+@pytest.mark.parametrize("method", ["wd", "l2", "lpwd"])
+def test_what_people_exclude(method: str, exclude: Any, left: set[str]) -> None:
     model = nn.Sequential(nn.Linear(3, 5), LlamaRMSNorm(), nn.Linear(5, 2))
-    decay = lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "wd", RATE, exclude=exclude)
+    optimizer = SGD(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(optimizer, model, method, RATE, exclude=exclude)
     assert {name for name, rate in decay.rates.items() if rate} == left
+    assert decay.layer_count == 3  # n stays
+    before = weights(model)
+    (model(torch.ones(1, 3)).sum() * 0).backward()  # zeros: only the decay moves the weights
+    optimizer.step()
+    assert {n for n, w in weights(model).items() if not torch.equal(w, before[n])} == left
+
+
+def test_biases_of_attention_and_recurrent_layers_are_biases() -> None:
+    model = nn.ModuleList([nn.MultiheadAttention(4, 2), nn.LSTM(4, 4)])
+    decay = lpwd.WeightDecay(SGD(model.parameters()), model, "wd", 0.5, exclude=["bias"])
+    assert {name for name, rate in decay.rates.items() if rate} == {
+        *("0.in_proj_weight", "0.out_proj.weight", "1.weight_ih_l0", "1.weight_hh_l0")
+    }
 
 
 def test_a_name_that_no_parameter_has_is_refused_with_the_nearest() -> None:
     model = pair()
     with pytest.raises(ValueError, match=r"exclude='0.wieght' is unknown; did you mean '0.weight'"):
         lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "wd", RATE, exclude="0.wieght")
-
-
-def test_the_plain_loop_is_as_before() -> None:
-    """None of this changes a bit of it: two decays a step would, as would none."""
-    for method in ("wd", "rwd", "pwd", "lpwd"):
-        one, other = mlp(), mlp()
-        mine, plain = SGD(one.parameters(), lr=LR), SGD(other.parameters(), lr=LR)
-        decay = lpwd.WeightDecay(mine, one, method, RATE)
-        rates = decay.rates
-        got, expected = train(one, mine), []
-        for step in range(4):
-            expected += _by_hand(other, plain, method, rates, step)
-        assert_same(got, expected)
-
-
-def _by_hand(model: nn.Module, optimizer: Optimizer, method: str, rates: Any, step: int) -> Any:
-    def decay() -> None:
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                p.mul_(1 - LR * rates[name])
-
-    from small import data, weights
-
-    x, y = data(step)
-    if method in ("pwd", "lpwd"):
-        decay()
-    cross_entropy(model(x), y).backward()
-    if method == "wd":
-        decay()
-    optimizer.step()
-    if method == "rwd":
-        decay()
-    optimizer.zero_grad()
-    return [weights(model)]

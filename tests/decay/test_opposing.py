@@ -116,15 +116,6 @@ def test_measuring_changes_no_weight(method: str) -> None:
     assert math.isnan(opposing.compute().share)
 
 
-def test_rwd_never_opposes_though_its_decay_and_the_measure_share_a_hook_point() -> None:
-    """The step's post hooks run in the order of their registration: decay, then measure."""
-    model, optimizer, _, opposing = attach("rwd")
-    train(model, optimizer)
-    found = opposing.compute()
-    assert found.share == found.size == 0  # and not NaN: P was seen
-    assert found.layer_share == [0] * 4
-
-
 def test_nothing_measured_is_nan() -> None:
     model, optimizer, decay, opposing = attach()
     before = opposing.compute()

@@ -280,39 +280,3 @@ def test_uncoupled_decay_does_not_know_the_lr(method: str) -> None:
     """λ uncoupled is ηλ' coupled with λ' = λ/η."""
     uncoupled = trained(method, "sgdm", rate=0.04, lr=0.1, coupled=False)
     assert_close(uncoupled, trained(method, "sgdm", rate=0.4, lr=0.1), 1e-14)
-
-
-# -- what is left out -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("exclude", "left_out"),
-    [
-        ((), set()),
-        ("bias", {"0.bias", "2.bias", "3.bias", "4.bias"}),
-        (["norm"], {"2.weight", "2.bias"}),
-        (("norm", "bias"), {"0.bias", "2.weight", "2.bias", "3.bias", "4.bias"}),
-    ],
-)
-@pytest.mark.parametrize("method", ["wd", "l2", "lpwd"])
-def test_excluded_parameters_are_not_decayed(method: str, exclude: Any, left_out: set[str]) -> None:
-    model = mlp()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.fill_(1)
-    optimizer = SGD(model.parameters(), lr=0.1)
-    decay = lpwd.WeightDecay(optimizer, model, method, 0.5, exclude=exclude)
-    assert {name for name, rate in decay.rates.items() if rate == 0} == left_out
-    assert decay.layer_count == 4  # n stays
-
-    (model(data(0)[0]).sum() * 0).backward()  # zeros: only the decay moves the weights
-    optimizer.step()
-    assert {name for name, w in weights(model).items() if torch.all(w == 1)} == left_out
-
-
-def test_biases_of_attention_and_recurrent_layers_are_biases() -> None:
-    model = nn.ModuleList([nn.MultiheadAttention(4, 2), nn.LSTM(4, 4)])
-    decay = lpwd.WeightDecay(SGD(model.parameters()), model, "wd", 0.5, exclude=["bias"])
-    assert {name for name, rate in decay.rates.items() if rate} == {
-        *("0.in_proj_weight", "0.out_proj.weight", "1.weight_ih_l0", "1.weight_hh_l0")
-    }

@@ -6,41 +6,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import METHODS, OPTIMIZERS, Still, assert_close, data, mlp, train, trained, weights
+from small import (
+    METHODS,
+    OPTIMIZERS,
+    Still,
+    assert_close,
+    by_reference,
+    mlp,
+    train,
+    trained,
+    weights,
+)
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam
 
 import lpwd
-from lpwd.decay import reference
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 DECAYING = [method for method in METHODS if method != "baseline"]
-
-
-def reference_trajectory(
-    method: str, optimizer: str, rates: dict[str, float], towards: dict[str, Tensor] | None = None
-) -> list[dict[str, Tensor]]:
-    """`mlp` over four steps by the slow reference, with η = 0.1."""
-    model = mlp()
-    slow = {
-        "sgd": reference.SGD,
-        "sgdm": lambda: reference.SGD(0.9),
-        "adam": reference.Adam,
-    }[optimizer]()
-    theta, trajectory = weights(model), []
-    for step in range(4):
-        x, y = data(step)
-
-        def gradient(at: dict[str, Tensor], x: Tensor = x, y: Tensor = y) -> dict[str, Tensor]:
-            leaves = {name: w.clone().requires_grad_() for name, w in at.items()}
-            loss = cross_entropy(functional_call(model, leaves, (x,)), y)
-            return dict(zip(leaves, torch.autograd.grad(loss, [*leaves.values()]), strict=True))
-
-        theta = reference.step(method, theta, gradient, slow, 0.1, rates, towards)
-        trajectory.append(theta)
-    return trajectory
 
 
 def attached(method: str, optimizer: str = "sgd", rate: float = 0.5, **kwargs: Any) -> Any:
@@ -57,8 +40,7 @@ def attached(method: str, optimizer: str = "sgd", rate: float = 0.5, **kwargs: A
 @pytest.mark.parametrize("method", ["cwd", "cwd_mirrored"])
 def test_cwd_follows_the_reference(method: str, optimizer: str, profile: str) -> None:
     model, opt, decay = attached(method, optimizer, profile=profile)
-    rates = decay.rates
-    assert_close(train(model, opt), reference_trajectory(method, optimizer, rates))
+    assert_close(train(model, opt), by_reference(mlp(), method, optimizer, decay.rates))
 
 
 def test_mirrored_decays_as_many_weights_as_cwd_but_others() -> None:
@@ -133,8 +115,9 @@ def test_towards_follows_the_reference(method: str, optimizer: str) -> None:
     aims = weights(mlp(seed=1))
     aims = {name: aims[name] for name in ("0.weight", "3.bias", "4.weight")}  # the rest: zero
     model, opt, decay = attached(method, optimizer, towards=aims)
-    rates = decay.rates
-    assert_close(train(model, opt), reference_trajectory(method, optimizer, rates, aims))
+    assert_close(
+        train(model, opt), by_reference(mlp(), method, optimizer, decay.rates, towards=aims)
+    )
 
 
 @pytest.mark.parametrize("method", [m for m in DECAYING if m != "l2"])

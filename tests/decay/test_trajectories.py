@@ -1,6 +1,5 @@
 """The six methods, step by step, against values that no code of this project has computed."""
 
-import re
 from collections.abc import Callable
 from decimal import Decimal as D
 from decimal import localcontext
@@ -8,10 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from small import METHODS, OPTIMIZERS, assert_close, images, micro, train, weights
+from small import (
+    METHODS,
+    OPTIMIZERS,
+    REFERENCE,
+    assert_close,
+    by_reference,
+    images,
+    micro,
+    train,
+)
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
 import lpwd
@@ -198,14 +204,6 @@ def test_library_follows_the_hand_calculation(
     assert_close(torch.stack(steps), in_decimals(method, optimizer, kwargs))
 
 
-def reference_optimizer(name: str) -> reference.SGD | reference.Adam:
-    return {
-        "sgd": reference.SGD,
-        "sgdm": lambda: reference.SGD(momentum=0.9),
-        "adam": reference.Adam,
-    }[name]()
-
-
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(("method", "kwargs"), VARIANTS[:-3], ids=IDS[:-3])
 def test_reference_follows_the_hand_calculation(
@@ -213,7 +211,7 @@ def test_reference_follows_the_hand_calculation(
 ) -> None:
     profile = kwargs.get("profile", "linear" if method == "lpwd" else "uniform")
     lam = reference.layerwise_rates({"a": 1, "b": 2, "c": 3}, LAMBDA, profile)
-    opt = reference_optimizer(optimizer)
+    opt = REFERENCE[optimizer]()
     theta = {
         name: torch.tensor(value, dtype=torch.float64)
         for name, value in zip("abc", START, strict=True)
@@ -236,101 +234,21 @@ def test_reference_follows_the_hand_calculation(
 
 # -- real models ----------------------------------------------------------------------------------
 
-STAGE_BLOCKS = re.compile(r"stages\.(\d)\.(downsample|blocks\.(\d))")
+REAL = [("convnext_micro", method, optimizer) for method in METHODS for optimizer in OPTIMIZERS]
 
 
-def convnext_layer(name: str) -> int:
-    """Layer 1…8 of convnext_micro: stem, the blocks of (1, 1, 3, 1) stages, head."""
-    if name.startswith("stem"):
-        return 1
-    if name.startswith("head"):
-        return 8
-    match = STAGE_BLOCKS.match(name)
-    assert match is not None, name
-    return 2 + (0, 1, 2, 5)[int(match[1])] + int(match[3] or 0)
-
-
-@torch.no_grad()
-def plain_torch(method: str, optimizer: str, eta: float, lam: float, steps: int) -> list[Any]:
-    """convnext_micro trained by a loop over its parameters, equations as they stand."""
-    model = micro("convnext_micro")
-    state: dict[str, Any] = {}
-
-    def u(name: str, g: Tensor, t: int) -> Tensor:
-        if optimizer == "sgd":
-            return g
-        if optimizer == "sgdm":
-            state[name] = 0.9 * state[name] + g if name in state else g
-            return state[name]
-        m, v = state.get(name, (0.0, 0.0))
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        state[name] = m, v
-        return m / (1 - 0.9**t) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
-
-    trajectory = []
-    for t in range(1, steps + 1):
-        size = {
-            name: eta * lam * (2 * convnext_layer(name) / 8 if method == "lpwd" else 1)
-            for name, _ in model.named_parameters()
-        }
-        if method in ("pwd", "lpwd"):
-            for name, p in model.named_parameters():
-                p.copy_(p - size[name] * p)
-        x, y = images(t)
-        with torch.enable_grad():
-            loss = cross_entropy(model.forward(x), y)
-            gradients = torch.autograd.grad(loss, list(model.parameters()))
-        for (name, p), g in zip(model.named_parameters(), gradients, strict=True):
-            if method == "l2":
-                g = g + lam * p
-            p_hat = p - eta * u(name, g, t)
-            if method == "wd":
-                p_hat = p_hat - size[name] * p
-            if method.startswith("cwd"):
-                inward = (p - p_hat) * p >= 0
-                kept = inward.flatten().flip(0).view_as(p) if method == "cwd_mirrored" else inward
-                p_hat = p_hat - size[name] * p * kept
-            if method == "rwd":
-                p_hat = p_hat - size[name] * p_hat
-            p.copy_(p_hat)
-        trajectory.append(weights(model))
-    return trajectory
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("method", METHODS)
-def test_micro_convnext_follows_plain_torch(method: str, optimizer: str) -> None:
-    eta, lam = (1e-3, 8.0) if optimizer == "adam" else (1e-2, 0.8)
-    model = micro("convnext_micro")
-    opt = OPTIMIZERS[optimizer](model.parameters(), lr=eta)
-    lpwd.WeightDecay(opt, model, method, lam)
-    trajectory = train(model, opt, range(1, 4), images)
-    assert_close(trajectory, plain_torch(method, optimizer, eta, lam, 3))
-
-
-@pytest.mark.parametrize("name", ["convnext_micro", "swin_micro"])
-@pytest.mark.parametrize(("method", "optimizer"), [("rwd", "sgdm"), ("lpwd", "adam")])
+@pytest.mark.parametrize(
+    ("name", "method", "optimizer"),
+    [*REAL, ("swin_micro", "rwd", "sgdm"), ("swin_micro", "lpwd", "adam")],
+)
 def test_fast_equals_reference_on_real_models(name: str, method: str, optimizer: str) -> None:
-    eta, lam = 1e-3, 8.0
-    model = micro(name)
-    theta = weights(model)
+    eta, lam = (1e-3, 8.0) if optimizer == "adam" else (1e-2, 0.8)
+    model, steps = micro(name), range(1, 4)
     opt = OPTIMIZERS[optimizer](model.parameters(), lr=eta)
     decay = lpwd.WeightDecay(opt, model, method, lam)
-    trajectory = train(model, opt, range(1, 4), images)
-
     profile = "linear" if method == "lpwd" else "uniform"
     rates = reference.layerwise_rates(lpwd.layer_index(model), lam, profile)
-    assert rates == pytest.approx(decay.rates, rel=1e-15)
-    decay.remove()
-    slow = reference_optimizer(optimizer)
-    for step, expected in enumerate(trajectory, 1):
-        x, y = images(step)
-
-        def gradient_at(w: dict[str, Tensor], x: Tensor = x, y: Tensor = y) -> dict[str, Tensor]:
-            leaves = {key: value.clone().requires_grad_() for key, value in w.items()}
-            loss = cross_entropy(functional_call(model, leaves, (x,)), y)
-            found = torch.autograd.grad(loss, list(leaves.values()))
-            return dict(zip(leaves, found, strict=True))
-
-        theta = reference.step(method, theta, gradient_at, slow, eta, rates)
-        assert_close(theta, expected)
+    if method != "baseline":
+        assert rates == pytest.approx(decay.rates, rel=1e-15)
+    slow = by_reference(micro(name), method, optimizer, rates, eta, steps=steps, batch=images)
+    assert_close(train(model, opt, steps, images), slow)

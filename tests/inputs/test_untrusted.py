@@ -1,25 +1,11 @@
 """Files and configs from elsewhere: none of them runs code."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from faults import (
-    ONE_RUN,
-    Warm,
-)
-
-
-class Hostile:
-    """Pickled, it is a command."""
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (self.command,)
+from faults import ONE_RUN, Hostile, Warm
 
 
 @pytest.mark.parametrize("key", ["checkpoint_path", "pretrained_cfg_overlay"])
@@ -27,7 +13,7 @@ def test_a_config_cannot_load_a_hostile_file_through_the_models_arguments(
     warm: Warm, results: Path, tmp_path: Path, key: str
 ) -> None:
     file, owned = tmp_path / "weights.pth", tmp_path / "owned"
-    torch.save({"state_dict": Hostile(f"touch {owned}")}, file)
+    torch.save({"state_dict": Hostile(owned)}, file)
     value = file if key == "checkpoint_path" else f"{{file: {file}}}"
     code, said = warm.run(
         *ONE_RUN, "model.pretrained=false", f"+model.kwargs.{key}={value}", results=results

@@ -1,11 +1,11 @@
 """Weights that do not fit, are damaged or are not there; and what identifies them."""
 
-import os
 import pickle
 
 import pytest
 import safetensors.torch
 import torch
+from faults import Hostile
 from omegaconf import OmegaConf
 from small import model_config as config
 
@@ -49,14 +49,6 @@ def test_anything_missing_or_surplus_is_named(tmp_path, micro_state, change, fau
 def test_weights_of_another_model(name, other, fault):
     with pytest.raises(ConfigError, match=rf"weights/{other}\.safetensors .*{fault}"):
         models.create(config(name, pretrained=f"weights/{other}.safetensors"), 10)
-
-
-class Hostile:
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
 
 
 def test_damaged_and_hostile_files(tmp_path, micro_state):

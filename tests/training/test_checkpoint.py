@@ -3,12 +3,9 @@
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from faults import (
-    Rows,
-)
+from faults import Hostile, Rows
 
 from lpwd.training.checkpoint import Checkpoint
 
@@ -56,22 +53,12 @@ def test_a_new_checkpoint_is_on_the_disk_before_the_old_one_goes(
     assert checkpoint.path.read_bytes() != before
 
 
-class Hostile:
-    """Pickled, it is a command."""
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (self.command,)
-
-
 def test_a_hostile_checkpoint_runs_nothing_and_is_set_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its checksum is right: whoever can write it can compute it."""
     training, checkpoint = Rows(), Checkpoint(tmp_path, 0)
-    training.state = {"number": Hostile(f"touch {tmp_path / 'owned'}")}
+    training.state = {"number": Hostile(tmp_path / "owned")}
     checkpoint.save(training)
     assert not checkpoint.restore(training)
     assert not (tmp_path / "owned").exists()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from small import METHODS
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -19,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import lpwd
-from lpwd.config.paths import CONFIGS
+from lpwd.config.compose import composed
 from lpwd.training import build, loop, record
 
 aten = torch.ops.aten
@@ -107,9 +106,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
 
 def prepared(*overrides: str) -> build.Training:
     short = ["scale.images={train: 70, heldout: 20, test: 20}", "scale.r_op_every=2"]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", ["scale=smoke", *short, "machine.device=meta", *overrides])
-    return build.prepare(cfg)
+    return build.prepare(composed(["scale=smoke", *short, "machine.device=meta", *overrides]))
 
 
 @pytest.mark.parametrize("model", ["convnext_micro", "swin_micro"])

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import torch
 from faults import HOW, damage
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import lpwd.train
-from lpwd.config.check import check
+from lpwd.config.check import check, without_hydra
+from lpwd.config.compose import composed
 from lpwd.config.errors import ConfigError, is_out_of_memory
-from lpwd.config.paths import CONFIGS
 from lpwd.store import summary
 from lpwd.store.store import Store
 from lpwd.training import build, loop, record, stopping
@@ -24,10 +23,7 @@ TINY += ["scale.epochs=3", "scale.batch_size=16", "scale.r_op_every=2", "scale.e
 
 
 def config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", [*TINY, *overrides])
-    check(cfg)
-    return cfg
+    return check(composed([*TINY, *overrides]))
 
 
 @pytest.fixture
@@ -217,35 +213,26 @@ def test_compiled_equals_plain(store: Store) -> None:
     ("overrides", "said"),
     [
         (["decay.rate=3000"], "ηλ_i = 3 > 1"),
-        (["decay.rate=-1"], "decay.rate=-1"),
-        (["decay.rate=nan"], "decay.rate=nan"),
-        (["optimizer.lr=inf"], "optimizer.lr=inf"),
         (["decay.rate=abc"], "decay.rate=abc must be a number or null"),
         (["decay.method=lpdw"], "did you mean 'lpwd'"),
         (["decay.profile=linar"], "did you mean 'linear'"),
         (["decay.exclude=[biases]"], "did you mean 'bias'"),
         (["optimizer.name=adamw"], "did you mean 'adam'"),
         (["optimizer.betas=[0.9,1.0]"], "optimizer.betas"),
-        (["scale.epochs=0"], "scale.epochs=0"),
-        (["scale.epochs=1.5"], "scale.epochs"),
-        (["scale.precision=fp8"], "scale.precision='fp8'"),
         (["scale.batch_size=97", "scale.drop_last=true"], "more than the 96 training images"),
         (["scale.images.train=5000"], "scale.images.train=5000"),
         (["data=cifar10", "data.root=/nowhere"], "data.root=/nowhere"),
         (["model.arch=convnext_tinny"], "did you mean 'convnext_tiny'"),
         (["model.pretrained=nowhere.pth"], "nowhere.pth"),
         (["machine.device=cuda:77"], "machine.device=cuda:77"),
-        (["wandb.mode=on"], "wandb.mode='on'"),
         (["data.augment=[{_target_: os.system, command: ls}]"], "os.system"),
     ],
 )
 def test_bad_input_is_one_line_before_any_work(
     store: Store, overrides: list[str], said: str
 ) -> None:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", [*TINY, *overrides])
     with pytest.raises(ConfigError) as raised:
-        lpwd.train.run_once(cfg)
+        lpwd.train.run_once(without_hydra(composed([*TINY, *overrides])))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not list(store.root.rglob("*.*"))

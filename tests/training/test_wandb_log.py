@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import lpwd.train
 import lpwd.training.build
 import lpwd.training.loop
 from lpwd.config.check import check
+from lpwd.config.compose import composed
 from lpwd.config.errors import ConfigError
-from lpwd.config.paths import CONFIGS
 from lpwd.store.store import Store
 from lpwd.training import wandb_log
 
@@ -27,10 +26,7 @@ TINY += ["scale.epochs=2", "scale.batch_size=16", "scale.r_op_every=1", "decay=l
 
 
 def config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", [*TINY, *overrides])
-    check(cfg)
-    return cfg
+    return check(composed([*TINY, *overrides]))
 
 
 @pytest.fixture
