@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Set
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 WORTH_A_CALL = 2**17
 
 
+@dataclass(eq=False)
 class DecayedGroup:
     """The decayed parameters of one of the optimizer's parameter groups.
 
@@ -24,19 +26,13 @@ class DecayedGroup:
     group has.
     """
 
-    def __init__(
-        self,
-        params: list[Tensor],
-        lambdas: list[float],
-        layers: list[int],
-        targets: list[Tensor] | None = None,
-        whole: bool = False,
-    ) -> None:
-        self.params = params
-        self.lambdas = lambdas
-        self.layers = layers
-        self.targets = targets or []
-        self._whole = whole
+    params: list[Tensor]
+    lambdas: list[float]
+    layers: list[int]
+    targets: list[Tensor]
+    whole: bool = False
+
+    def __post_init__(self) -> None:
         self._eta: float | None = None
         self._fractions: tuple[list[float], list[float]] = [], []
         self._mask: list[bool] = []
@@ -61,7 +57,7 @@ class DecayedGroup:
         It makes a call for each λ_i (and for what is not decayed), which must be worth it. Measured
         on a CPU alone.
         """
-        more = len(set(self.lambdas)) - self._whole  # calls than without
+        more = len(set(self.lambdas)) - self.whole  # calls than without
         if not more:
             return not self.targets
         on_cpu = self.params[0].device.type == "cpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -55,6 +56,7 @@ class Entry(NamedTuple):
     group: int
 
 
+@dataclass(eq=False)
 class Parameters:
     """The parameters of an optimizer, each with its layer and its λ_i.
 
@@ -63,30 +65,23 @@ class Parameters:
     lacks, wrong `layers`, wrong η, or ηλ_i > 1 where η `multiplies` λ_i.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        model: nn.Module,
-        own: OwnDecay,
-        *,
-        rate: float,
-        profile: str | Profile,
-        normalize: str,
-        layers: Layers,
-        exclude: Sequence[Kind],
-        towards: Mapping[str, Tensor],
-        coupled: bool,
-        multiplies: bool,
-    ) -> None:
-        self._optimizer, self._model, self._own = optimizer, model, own
-        self._rate, self._profile, self._normalize = rate, profile, normalize
-        self._layers, self._exclude = layers, exclude
-        self._towards = towards
-        self._coupled, self._multiplies = coupled, multiplies
+    optimizer: Optimizer
+    model: nn.Module
+    own: OwnDecay
+    rate: float
+    profile: str | Profile
+    normalize: str
+    layers: Layers
+    exclude: Sequence[Kind]
+    towards: Mapping[str, Tensor]
+    coupled: bool
+    multiplies: bool
+
+    def __post_init__(self) -> None:
         self._read()
 
     def set_rate(self, rate: float) -> None:
-        self._rate = rate
+        self.rate = rate
         self._read()
 
     def entries(self) -> list[Entry]:
@@ -110,14 +105,14 @@ class Parameters:
 
         Raises ValueError if an ηλ_i is above 1; of a tensor that would wait for the device.
         """
-        eta = owner["lr"] if self._coupled else 1.0
+        eta = owner["lr"] if self.coupled else 1.0
         if not isinstance(eta, Tensor):
             group.fractions(eta)
         return eta * done
 
     def etas(self) -> list[float]:
-        groups = self._optimizer.param_groups
-        return [float(group["lr"]) if self._coupled else 1.0 for group in groups]
+        groups = self.optimizer.param_groups
+        return [float(group["lr"]) if self.coupled else 1.0 for group in groups]
 
     def reshard(self) -> None:
         """Have FSDP2 gather the weights anew: after an evaluation it keeps them as they were."""
@@ -125,7 +120,7 @@ class Parameters:
             module.reshard()
 
     def _pairs(self) -> Iterator[tuple[dict[str, Any], DecayedGroup]]:
-        for optimizer_group, parts in zip(self._optimizer.param_groups, self._groups, strict=True):
+        for optimizer_group, parts in zip(self.optimizer.param_groups, self._groups, strict=True):
             for group in parts:
                 yield optimizer_group, group
 
@@ -135,10 +130,10 @@ class Parameters:
         For the mean over the weights that train, also which of them do; and which groups have a
         decay of their own.
         """
-        watched = self._normalize == "params"
+        watched = self.normalize == "params"
         return [
             (bool(own), tuple((id(p), watched and p.requires_grad) for p in group["params"]))
-            for group, own in zip(self._optimizer.param_groups, self._own.rates(), strict=True)
+            for group, own in zip(self.optimizer.param_groups, self.own.rates(), strict=True)
         ]
 
     def _read_if_changed(self) -> None:
@@ -147,10 +142,10 @@ class Parameters:
 
     def names(self) -> dict[Tensor, str]:
         """Of the model's parameters; raises ValueError if it lacks one of the optimizer's."""
-        self._sharded = sharded_modules(self._model)
+        self._sharded = sharded_modules(self.model)
         self.reshard()  # the model's parameters are then the optimizer's
-        names: dict[Tensor, str] = {p: name for name, p in unwrap(self._model).named_parameters()}
-        params = [p for group in self._optimizer.param_groups for p in group["params"]]
+        names: dict[Tensor, str] = {p: name for name, p in unwrap(self.model).named_parameters()}
+        params = [p for group in self.optimizer.param_groups for p in group["params"]]
         if lacking := [p for p in params if p not in names]:
             raise ValueError(
                 f"the model lacks {len(lacking)} of the optimizer's parameters (the first has"
@@ -160,17 +155,17 @@ class Parameters:
         return names
 
     def _read(self) -> None:
-        names, model = self.names(), unwrap(self._model)
-        listed = [group["params"] for group in self._optimizer.param_groups]
+        names, model = self.names(), unwrap(self.model)
+        listed = [group["params"] for group in self.optimizer.param_groups]
         groups = [list(dict.fromkeys(params)) for params in listed]
         #: Does none of the optimizer's groups hold a parameter twice (and step it twice)?
         self.lists_each_once = [len(params) for params in listed] == [
             len(params) for params in groups
         ]
-        index = layer_index(model, self._layers)
-        spared = [names[p] for p in self._own.spared()]
-        left_out = excluded(model, self._exclude).union(spared)
-        self._own.say(name for name in names.values() if name in spared)
+        index = layer_index(model, self.layers)
+        spared = [names[p] for p in self.own.spared()]
+        left_out = excluded(model, self.exclude).union(spared)
+        self.own.say(name for name in names.values() if name in spared)
         self.layer_count = max(index.values(), default=0)
         # The frozen ones are read too: they may be unfrozen later.
         layers = {p: index[names[p]] for group in groups for p in group}
@@ -181,7 +176,7 @@ class Parameters:
             for p in group
         ]
         aims: dict[Tensor, Tensor] = {
-            p: self._towards[name] for p, name in names.items() if name in self._towards
+            p: self.towards[name] for p, name in names.items() if name in self.towards
         }
         self._groups = [_groups(group, rates, layers, aims) for group in groups]
         self._read_at = self._key()
@@ -189,14 +184,14 @@ class Parameters:
             lr = optimizer_group["lr"]
             lr = float(lr) if isinstance(lr, Tensor) else lr
             check_rate("lr", lr)
-            if self._multiplies:
-                group.fractions(lr if self._coupled else 1.0)
+            if self.multiplies:
+                group.fractions(lr if self.coupled else 1.0)
 
     def _rates(self, layers: dict[Tensor, int]) -> dict[Tensor, float]:
         """λ_i of each parameter that is decayed, from its layer."""
-        weights = profile_weights(self._profile, self.layer_count)
+        weights = profile_weights(self.profile, self.layer_count)
         sizes = [(i, p.numel()) for p, i in layers.items() if p.requires_grad]
-        rate = normalized_rate(self._rate, self._normalize, weights, sizes)
+        rate = normalized_rate(self.rate, self.normalize, weights, sizes)
         return {p: rate * weights[i] for p, i in layers.items()}
 
 

@@ -6,6 +6,7 @@ A worker asks before each of its runs, and a single run must not wait for the fr
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,17 +29,15 @@ class Index(NamedTuple):
     hashes: frozenset[str]
 
 
-#: {folder of a scale: what was read there last}
-READ: dict[Path, Index] = {}
-
-
 def index_of(root: Path) -> Index:
     """The runs in a folder's collected files, read again only when one of them has changed."""
-    stamp = tuple(_stamp(root / name) for name in FILES)
-    known = READ.get(root)
-    if known is None or known.stamp != stamp:
-        known = READ[root] = Index(stamp, _hashes(root))
-    return known
+    return read_index(root, tuple(_stamp(root / name) for name in FILES))
+
+
+@lru_cache(maxsize=2)
+def read_index(root: Path, stamp: tuple[Any, ...]) -> Index:
+    """The same, of files with these stamps."""
+    return Index(stamp, _hashes(root))
 
 
 def collected_row(root: Path, run: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from filelock import FileLock
 from lpwd.config.errors import CannotWrite, ConfigError, writing
 from lpwd.store.files import flush_names, results_dir, set_aside, write_whole
 from lpwd.store.identity import Settings, as_text, run_id
-from lpwd.store.index import EPOCHS, RUNS, SETTINGS, ZERO_SHOT, collected_row, index_of
+from lpwd.store.index import EPOCHS, RUNS, SETTINGS, ZERO_SHOT, Index, collected_row, index_of
 from lpwd.store.lock import in_training
 from lpwd.store.run_file import Record, fault_of, is_hash, sealed
 
@@ -202,20 +203,7 @@ class Store:
 
     def _results(self) -> Results:
         """What the collected files hold, read again only when one of them has changed."""
-        from lpwd.store import frames
-
-        index = index_of(self.root)
-        stamp, results = _READ.get(self.root, (None, None))
-        if results is None or stamp != index.stamp:
-            results = frames.Results(
-                frames.read_rows(self.root / RUNS),
-                frames.read_parquet(self.root / EPOCHS, frames.EPOCH_COLUMNS),
-                frames.read_parquet(self.root / ZERO_SHOT, frames.ZERO_SHOT_COLUMNS),
-            )
-            if not all(index.hashes.issuperset(frame["hash"]) for frame in results):
-                results = frames.only(results, index.hashes)
-            _READ[self.root] = index.stamp, results
-        return results
+        return _read(self.root, index_of(self.root))
 
     def _write(self, results: Results, settings: Iterable[Settings] = ()) -> None:
         """Write the collected files; `settings` are added to those that are kept."""
@@ -238,8 +226,16 @@ class Store:
         frames.write_rows(self.root / RUNS, runs)
 
 
-#: {folder of a scale: the stamp of its collected files, what was read of them last}
-_READ: dict[Path, tuple[Any, Results]] = {}
+@lru_cache(maxsize=2)
+def _read(root: Path, index: Index) -> Results:
+    from lpwd.store import frames
+
+    results = frames.Results(
+        frames.read_rows(root / RUNS),
+        frames.read_parquet(root / EPOCHS, frames.EPOCH_COLUMNS),
+        frames.read_parquet(root / ZERO_SHOT, frames.ZERO_SHOT_COLUMNS),
+    )
+    return frames.only(results, index.hashes)
 
 
 def load(scale: str) -> Results:

@@ -35,7 +35,7 @@ def bench_latency() -> Iterator[Row]:
         yield _answer(case, "≤ 1.2", [*TRAIN, *STORED])
         shutil.rmtree(store.runs)
         yield _answer(f"{case}, in the collected files alone", "≤ 1.2", [*TRAIN, *STORED])
-        index.READ.clear()
+        index.read_index.cache_clear()
         work = "is a run stored?"
         first = _own(lambda: store.has("0" * 12))
         yield Row(work, f"processor seconds, of {COUNT:,}: first", "–", first)
