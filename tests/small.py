@@ -111,14 +111,23 @@ def train(
     return trajectory
 
 
-def trained(
-    method: str, optimizer: str = "adam", rate: float = 0.5, lr: float = 0.1, **kwargs: Any
-) -> list[Weights]:
-    """The trajectory of `mlp` under a method."""
-    model = mlp()
+def attached(
+    method: str,
+    optimizer: str = "adam",
+    rate: float = 0.5,
+    lr: float = 0.1,
+    model: nn.Module | None = None,
+    **kwargs: Any,
+) -> tuple[Any, Any, lpwd.WeightDecay]:
+    """A model (`mlp`), an optimizer of it, and a decay."""
+    model = mlp() if model is None else model
     opt = OPTIMIZERS[optimizer](model.parameters(), lr=lr)
-    lpwd.WeightDecay(opt, model, method, rate, **kwargs)
-    return train(model, opt)
+    return model, opt, lpwd.WeightDecay(opt, model, method, rate, **kwargs)
+
+
+def trained(method: str, *args: Any, **kwargs: Any) -> list[Weights]:
+    """The trajectory of `mlp` under a method."""
+    return train(*attached(method, *args, **kwargs)[:2])
 
 
 def by_reference(

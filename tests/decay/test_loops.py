@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import DECAYS, assert_close, micro, mlp, weights
+from small import DECAYS, assert_close, attached, micro, mlp, weights
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
@@ -101,9 +101,7 @@ def test_weights_that_are_frozen_at_a_forward_pass_keep_their_decay(
     frozen_parts: tuple[str, ...],
 ) -> None:
     """As a discriminator is while the generator trains."""
-    model = pair()
-    optimizer = SGD(model.parameters(), lr=LR)
-    lpwd.WeightDecay(optimizer, model, "pwd", RATE)
+    model, optimizer, _ = attached("pwd", "sgd", model=pair())
     before = [p.detach().clone() for p in model.parameters()]
     frozen = [model.get_submodule(name) for name in frozen_parts]
     for part in frozen:
@@ -121,9 +119,7 @@ def test_weights_that_are_frozen_at_a_forward_pass_keep_their_decay(
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_a_checkpointed_model_trains_as_a_plain_one(method: str, reentrant: bool) -> None:
     def run(checkpointed: bool) -> list[Tensor]:
-        model = mlp()
-        optimizer = SGD(model.parameters(), lr=LR)
-        lpwd.WeightDecay(optimizer, model, method, RATE)
+        model, optimizer, _ = attached(method, "sgd")
         for step in range(3):
             x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step)).double()
             x.requires_grad_()
@@ -156,9 +152,7 @@ def test_a_pass_under_autocast_sees_the_decayed_weights() -> None:
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "lpwd"])
 def test_a_new_head_in_the_place_of_the_old_is_decayed(method: str) -> None:
-    model = pair()
-    optimizer = SGD(model.parameters(), lr=LR)
-    lpwd.WeightDecay(optimizer, model, method, RATE)
+    model, optimizer, _ = attached(method, "sgd", model=pair())
     model[1] = nn.Linear(2, 2).double()
     optimizer.param_groups[0]["params"] = list(model.parameters())
     head = model[1].weight.detach().clone()
@@ -194,9 +188,7 @@ def test_weights_unfrozen_later_count_in_the_mean_over_weights() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_rate_that_is_assigned_acts(method: str) -> None:
-    model = pair()
-    optimizer = SGD(model.parameters(), lr=LR)
-    decay = lpwd.WeightDecay(optimizer, model, method, RATE)
+    model, optimizer, decay = attached(method, "sgd", model=pair())
     decay.rate = 0.0
     assert still(model, optimizer) == 1
     decay.rate = 0.2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import OPTIMIZERS, assert_same, data, mlp, train, weights
+from small import assert_same, attached, data, mlp, train, weights
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam
@@ -21,9 +21,7 @@ from lpwd.decay import reference
 def attach(
     method: str = "wd", every: int = 1, optimizer: str = "adam", **kwargs: Any
 ) -> tuple[nn.Module, Any, lpwd.WeightDecay, lpwd.OpposingRate]:
-    model = mlp()
-    opt = OPTIMIZERS[optimizer](model.parameters(), lr=0.3)
-    decay = lpwd.WeightDecay(opt, model, method, 0.7, **kwargs)
+    model, opt, decay = attached(method, optimizer, 0.7, lr=0.3, **kwargs)
     return model, opt, decay, lpwd.OpposingRate(decay, every=every)
 
 

@@ -11,6 +11,7 @@ from small import (
     OPTIMIZERS,
     Still,
     assert_close,
+    attached,
     by_reference,
     mlp,
     train,
@@ -24,12 +25,6 @@ import lpwd
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 DECAYING = [method for method in METHODS if method != "baseline"]
-
-
-def attached(method: str, optimizer: str = "sgd", rate: float = 0.5, **kwargs: Any) -> Any:
-    model = mlp()
-    opt = OPTIMIZERS[optimizer](model.parameters(), lr=0.1)
-    return model, opt, lpwd.WeightDecay(opt, model, method, rate, **kwargs)
 
 
 # -- cautious weight decay ------------------------------------------------------------------------
@@ -47,7 +42,7 @@ def test_mirrored_decays_as_many_weights_as_cwd_but_others() -> None:
     start = weights(mlp())
 
     def decayed(method: str) -> dict[str, Tensor]:
-        after = {m: train(*attached(m, rate=0.1)[:2], [0])[0] for m in ("baseline", method)}
+        after = {m: train(*attached(m, "sgd", 0.1)[:2], [0])[0] for m in ("baseline", method)}
         return {name: after["baseline"][name] != after[method][name] for name in start}
 
     cwd, mirrored = decayed("cwd"), decayed("cwd_mirrored")

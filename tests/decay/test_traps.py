@@ -20,6 +20,7 @@ from small import (
     Weights,
     assert_close,
     assert_same,
+    attached,
     data,
     mlp,
     train,
@@ -109,9 +110,7 @@ def test_no_decay_in_eval_or_without_gradients(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_evaluation_in_between_changes_nothing(method: str) -> None:
-    model = mlp()
-    optimizer = Adam(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, _ = attached(method)
     for step, expected in enumerate(trained(method)):
         model.eval()
         model(X)
@@ -227,9 +226,7 @@ def test_half_precision_weights_beside_full_ones(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_closure_equals_the_plain_loop(method: str, optimizer: str, keyword: bool) -> None:
     """Its backward() runs after the pre-hook: WD and L2 must act inside."""
-    model = mlp()
-    opt = OPTIMIZERS[optimizer](model.parameters(), lr=0.1)
-    lpwd.WeightDecay(opt, model, method, 0.5)
+    model, opt, _ = attached(method, optimizer)
     for step, expected in enumerate(trained(method, optimizer)):
         x, y = data(step)
 
@@ -406,9 +403,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_loaded_weight_decay_of_the_optimizers_own_is_refused(method: str) -> None:
-    model = mlp()
-    optimizer = Adam(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, _ = attached(method)
     stale = Adam(mlp().parameters(), lr=0.1, weight_decay=0.01)
     optimizer.load_state_dict(stale.state_dict())
     cross_entropy(model(X), data(0)[1]).backward()
@@ -532,9 +527,7 @@ def test_a_compiled_optimizer_step_decays(method: str, make: Any) -> None:
 def test_a_forward_past_the_hook_raises_with_the_mend(
     method: str, forward: Callable[[Any], Tensor]
 ) -> None:
-    model = mlp()
-    optimizer = SGD(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, _ = attached(method, "sgd")
     train(model, optimizer, [0])
     before = weights(model)
     forward(model).sum().backward()
@@ -545,9 +538,7 @@ def test_a_forward_past_the_hook_raises_with_the_mend(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_before_forward_is_the_mend_where_one_is_needed(method: str) -> None:
-    model = mlp()
-    optimizer = Adam(model.parameters(), lr=0.1)
-    decay = lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, decay = attached(method)
     assert bool(model._forward_pre_hooks) == (method in PRE)
     for step, expected in enumerate(trained(method)):
         x, y = data(step)
@@ -693,9 +684,7 @@ def test_a_wrong_group_added_later_is_refused(method: str, group: Any, message: 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_remove_leaves_the_optimizer_alone(method: str) -> None:
-    model = mlp()
-    optimizer = SGD(model.parameters(), lr=0.1)
-    decay = lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, decay = attached(method, "sgd")
     train(model, optimizer, range(2))
     decay.remove()
     decay.remove()
@@ -708,9 +697,7 @@ def test_remove_leaves_the_optimizer_alone(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_copy_of_the_model_has_no_decay(method: str) -> None:
     """An EMA copies the model: its copy must neither decay nor drag the optimizer along."""
-    model = mlp()
-    optimizer = Adam(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, _ = attached(method)
     trajectory = train(model, optimizer, [0])
     copied = copy.deepcopy(model)
     before = weights(copied)
@@ -727,9 +714,7 @@ def test_a_copy_of_the_model_has_no_decay(method: str) -> None:
 def test_a_copy_of_the_optimizer_has_no_decay_as_torch_copies_no_hooks(
     method: str, clone: Callable[[Any], Any]
 ) -> None:
-    model = mlp()
-    optimizer = Adam(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, _ = attached(method)
     train(model, optimizer, [0])
     copied = clone(optimizer)
     assert not copied._optimizer_step_pre_hooks
@@ -777,9 +762,7 @@ def test_an_average_of_the_model_neither_decays_nor_disturbs(method: str) -> Non
     from timm.utils import ModelEmaV3
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-    model = mlp()
-    optimizer = Adam(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, _ = attached(method)
     averages = (
         AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5)),
         ModelEmaV3(model, decay=0.5),
@@ -802,9 +785,7 @@ def test_an_average_of_the_model_neither_decays_nor_disturbs(method: str) -> Non
 @pytest.mark.parametrize("method", ["wd", "lpwd"])
 def test_an_exported_model_has_no_decay(method: str, strict: bool) -> None:
     torch.compiler.reset()
-    model = mlp()
-    optimizer = Adam(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(optimizer, model, method, 0.5)
+    model, optimizer, _ = attached(method)
     before = weights(model)
     exported = torch.export.export(model, (X,), strict=strict)
     assert "_foreach" not in str(exported)
@@ -887,9 +868,7 @@ def test_a_step_reads_nothing_from_the_device(method: str, lr: Any, found_inf: A
 
 
 def test_layers_replaced_behind_the_optimizers_back_are_noticed() -> None:
-    model = mlp()
-    optimizer = SGD(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(optimizer, model, "wd", 0.5)
+    model, optimizer, _ = attached("wd", "sgd")
     model[0] = nn.Linear(3, 5).double()
     with pytest.raises(ValueError, match="or its layers are replaced"):
         optimizer.step()
