@@ -18,7 +18,7 @@ from lpwd.training import wandb_log
 from lpwd.training.build import Training, prepare
 from lpwd.training.checkpoint import Checkpoint
 from lpwd.training.record import epoch_row
-from lpwd.training.stopping import save_and_stop, stop_signals
+from lpwd.training.stopping import Stopped, stop_signals
 
 
 def train(cfg: DictConfig, store: Store, run: str) -> Training:
@@ -35,8 +35,14 @@ def train(cfg: DictConfig, store: Store, run: str) -> Training:
         disable=None,  # off where nobody watches
     )
     with stop_signals() as stop, wandb_log.open_run(training, store, run) as log, epochs:
+
+        def save_if_stopped() -> None:
+            if stop.requested:
+                checkpoint.save(training)
+                raise Stopped
+
         while training.epoch <= cfg.scale.epochs and not training.diverged:
-            row = train_epoch(training, lambda: save_and_stop(stop, checkpoint, training))
+            row = train_epoch(training, save_if_stopped)
             log(row)
             epochs.update()
             epochs.set_postfix(loss=row["train_loss"], top1=row["test_top1"])

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lpwd.training.build import Training
-from lpwd.training.checkpoint import Checkpoint
-
 
 class Stopped(KeyboardInterrupt):
     """The run was asked to stop and has saved its checkpoint."""
@@ -36,10 +33,3 @@ def stop_signals() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def save_and_stop(stop: Stop, checkpoint: Checkpoint, training: Training) -> None:
-    """Once a stop is requested, save the checkpoint and raise Stopped."""
-    if stop.requested:
-        checkpoint.save(training)
-        raise Stopped

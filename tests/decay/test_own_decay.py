@@ -176,6 +176,8 @@ def test_a_step_that_a_hook_stops_leaves_no_decay_behind() -> None:
     fail = optimizer.register_step_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(model, optimizer, steps=[0], batch=lambda step: data(step, torch.float32))
+    (group,) = optimizer.state_dict()["param_groups"]
+    assert (group["weight_decay"], group["decoupled_weight_decay"]) == (0, False)
     fail.remove()
     assert_same(weights(model), before)
     assert optimizer.param_groups[0]["weight_decay"] == 0.0

@@ -83,24 +83,6 @@ def test_cwd_never_opposes_the_update() -> None:
     assert all_of_it.size != wd.compute().size
 
 
-def test_a_step_of_cwd_that_raised_leaves_nothing_behind() -> None:
-    class Fails(SGD):
-        fails = True
-
-        def step(self, closure: Any = None) -> Any:
-            if self.fails:
-                raise FloatingPointError
-            return super().step(closure)
-
-    model = mlp()
-    opt = Fails(model.parameters(), lr=0.1)
-    lpwd.WeightDecay(opt, model, "cwd", 0.5)
-    with pytest.raises(FloatingPointError):
-        opt.step()
-    opt.fails = False
-    assert_close(train(model, opt), trained("cwd", "sgd"))
-
-
 # -- towards --------------------------------------------------------------------------------------
 
 

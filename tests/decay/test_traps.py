@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import lpwd
 
@@ -822,49 +821,6 @@ def test_a_distributed_data_parallel_model(tmp_path: Path) -> None:
     assert_close(
         [{n.removeprefix("module."): w for n, w in s.items()} for s in steps], trained("lpwd")
     )
-
-
-# -- no waiting for the device --------------------------------------------------------------------
-
-
-class NoReading(TorchDispatchMode):
-    """Reading a tensor's value from Python would make the host wait for the device."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func is not torch.ops.aten._local_scalar_dense.default, "a value was read"
-        assert func is not torch.ops.aten.lift_fresh.default, "a value was sent to the device"
-        return func(*args, **(kwargs or {}))
-
-
-def test_reading_a_value_would_be_noticed() -> None:
-    with NoReading(), pytest.raises(AssertionError, match="read"):
-        torch.ones(1).item()
-    with NoReading(), pytest.raises(AssertionError, match="sent"):
-        torch.tensor([1.0])
-
-
-@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)], ids=["number", "tensor"])
-@pytest.mark.parametrize("found_inf", [None, 0.0, 1.0])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_step_reads_nothing_from_the_device(method: str, lr: Any, found_inf: Any) -> None:
-    model = mlp()
-    optimizer = Still(model.parameters(), lr=lr)
-    decay = lpwd.WeightDecay(optimizer, model, method, 0.5)
-    if method in DECAYS:
-        lpwd.OpposingRate(decay)
-    if found_inf is not None:
-        optimizer.found_inf = torch.tensor(found_inf)
-        optimizer.grad_scale = torch.tensor(8.0)
-
-    def step() -> None:
-        model(X).sum().backward()
-        optimizer.step()
-
-    for _ in range(2):  # the rates are sent to the device once
-        step()
-    with NoReading():
-        step()
-        step()
 
 
 def test_layers_replaced_behind_the_optimizers_back_are_noticed() -> None:

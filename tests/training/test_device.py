@@ -158,7 +158,9 @@ def step(model: nn.Module, optimizer: Any, way: str, scaler: Any) -> None:
     optimizer.zero_grad()
 
 
-@pytest.mark.parametrize("way", ["GradScaler", "tensor lr", "accumulation", "closure"])
+@pytest.mark.parametrize(
+    "way", ["GradScaler", "tensor lr", "GradScaler, tensor lr", "accumulation", "closure"]
+)
 @pytest.mark.parametrize("optimizer", ["adam", "sgdm"])
 @pytest.mark.parametrize("method", METHODS)
 def test_loops(device: Device, method: str, optimizer: str, way: str) -> None:
@@ -168,10 +170,10 @@ def test_loops(device: Device, method: str, optimizer: str, way: str) -> None:
     decay = lpwd.WeightDecay(opt, model, method, 0.5)
     if method not in ("baseline", "l2"):
         lpwd.OpposingRate(decay, every=2)
-    scaler = torch.amp.GradScaler(DEVICE.type) if way == "GradScaler" else None
+    scaler = torch.amp.GradScaler(DEVICE.type) if "GradScaler" in way else None
     if scaler:
         scaler.scale(torch.zeros((), device=DEVICE))  # its first scale is sent there
-    if way == "tensor lr":
+    if "tensor lr" in way:
         opt.param_groups[0]["lr"] = torch.ones((), device=DEVICE)
     with device.epoch():
         for _ in range(3):
