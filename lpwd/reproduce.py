@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", default="10", help="for recheck: how many runs")
     args = parser.parse_args(arguments)
     with one_line_errors():
-        check_input("target", args.target, COMMANDS)
+        reworded(check_choice, "target", args.target, COMMANDS)
         seeds, count = whole("SEEDS", args.seeds), whole("RUNS", args.runs, least=1)
         scale = "smoke" if args.target == "demo" else args.scale or default_scale(args.target)
-        check_input("SCALE", scale, SCALES)
+        reworded(check_choice, "SCALE", scale, SCALES)
         if args.target == "recheck":
             sys.exit(show_recheck(scale, count, args.run))
         sys.exit(perform(args.target, scale, seeds, args.run))
@@ -219,10 +219,6 @@ def whole(key: str, text: str, least: int = 0) -> int:
     if not text.isdigit() or int(text) < least:
         raise ConfigError(f"{key}={text} must be a whole number from {least} on, as in {key}=5")
     return int(text)
-
-
-def check_input(key: str, value: str, known: Sequence[str]) -> None:
-    reworded(check_choice, key, value, known)
 
 
 def shown(path: Path) -> Path:

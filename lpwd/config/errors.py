@@ -117,6 +117,7 @@ def _how_to_write(override: str) -> str:
 
 
 def reworded(function: Any, *args: Any) -> None:
+    """Call a check of the library; its ValueError becomes a ConfigError."""
     try:
         function(*args)
     except ValueError as error:

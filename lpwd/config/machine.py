@@ -106,7 +106,7 @@ def set_determinism(deterministic: bool, device: torch.device) -> None:
     before the first matrix product. A CPU's are deterministic as they are."""
     on_gpu = device.type == "cuda"
     if on_gpu and deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants to be told
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS is not
     torch.use_deterministic_algorithms(on_gpu and deterministic)
     # Or each new tensor would be filled, a launch each, to show who reads what nobody wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore
@@ -121,7 +121,7 @@ def autocast(cfg: DictConfig, device: torch.device) -> AbstractContextManager[An
 
 
 def cpu_name() -> str:
-    """The processor's model, as Linux tells it."""
+    """The processor's model, from /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

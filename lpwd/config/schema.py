@@ -45,6 +45,9 @@ def whole(least: int, most: int = LARGEST) -> Any:
 Name = Annotated[str, BeforeValidator(_digits)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Three = Field(min_length=3, max_length=3)
 
 
 class Section(BaseModel):
@@ -57,16 +60,13 @@ class Data(Section):
     classes: Annotated[int, whole(2)]
     side: Annotated[int, whole(1, 4096)]  # pixels
     augment: list[Any]
-    mean: Annotated[list[Number], Field(min_length=3, max_length=3)]
-    std: Annotated[
-        list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=3, max_length=3)
-    ]
+    mean: Annotated[list[Number], Three]
+    std: Annotated[list[Positive], Three]
 
 
 class Model(Section):
-    name: Annotated[
-        str, one_of(names_in("model"))
-    ]  # tables compare a run with the config of its model's name
+    # Tables compare a run with the config of its model's name.
+    name: Annotated[str, one_of(names_in("model"))]
     arch: str
     kwargs: dict[str, Any]
     pretrained: bool | Name
@@ -78,10 +78,7 @@ class Optimizer(Section):
     lr: Rate | None
     lr_factor: Rate
     schedule: Annotated[str, one_of(("constant", "cosine"))]
-    betas: (
-        Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
-        | None
-    ) = None
+    betas: Annotated[list[Beta], Field(min_length=2, max_length=2)] | None = None
     eps: Rate | None = None
     momentum: Rate | None = None
 

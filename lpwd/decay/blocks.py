@@ -10,8 +10,8 @@ from torch import nn
 #: The shapes of a module's parameters.
 Shapes = tuple[tuple[int, ...], ...]
 
-_Sequence = nn.ModuleList | nn.Sequential
-_PLAIN = (nn.ModuleList, nn.Sequential)  # not a class of the network's own
+#: torch's own sequences of modules.
+_PLAIN = (nn.ModuleList, nn.Sequential)
 
 
 def find_blocks(model: nn.Module) -> list[str]:
@@ -66,7 +66,7 @@ def _stacked(module: nn.Module, name: str, least: int = 2) -> Iterator[str]:
 
 def _members(module: nn.Module, least: int) -> list[str]:
     """The names of a stack's blocks: the class of which it has most."""
-    if not isinstance(module, _Sequence):
+    if not isinstance(module, _PLAIN):
         return []
     compound = {name: type(child) for name, child in module.named_children() if _is_compound(child)}
     if not compound:

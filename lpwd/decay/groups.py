@@ -44,7 +44,7 @@ class DecayedGroup:
             taken = [eta * rate for rate in self.lambdas]
             if max(taken, default=0.0) > 1:
                 raise ValueError(
-                    f"ηλ_i = {max(taken):g} > 1 would turn weights around (η = {eta:g},"
+                    f"ηλ_i = {max(taken):g} > 1 would flip the signs of weights (η = {eta:g},"
                     f" largest λ_i = {max(self.lambdas):g}); lower the lr or the rate"
                 )
             self._eta, self._fractions = eta, (taken, [1 - rate for rate in taken])

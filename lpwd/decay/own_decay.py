@@ -89,7 +89,7 @@ class OwnDecay:
     def lend(self, rates: Mapping[Tensor, float]) -> None:
         """Have the optimizer, one of OWN_WD, decay by λ_i in the pass that it makes anyway.
 
-        To be called from within its step. Its groups, split by λ_i, are for its eyes alone.
+        To be called from within its step. Nobody else sees its groups, split by λ_i.
         """
         split: list[dict[str, Any]] = []
         for group in self._optimizer.param_groups:

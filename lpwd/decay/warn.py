@@ -1,4 +1,4 @@
-"""What is right as it stands, but hardly what was meant: said on attaching, once."""
+"""Warnings, once, when a decay is attached: valid settings that are hardly what was meant."""
 
 from __future__ import annotations
 

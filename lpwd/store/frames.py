@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lpwd.store.files import from_parquet, write_whole
@@ -122,8 +123,6 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame with page checksums, so that `read_parquet` notices damage."""
-    import pyarrow as pa
-
     sink = pa.BufferOutputStream()
     table = pa.Table.from_pandas(frame, preserve_index=False)
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)

@@ -226,7 +226,7 @@ class Store:
         frames.write_rows(self.root / RUNS, runs)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _read(root: Path, index: Index) -> Results:
     from lpwd.store import frames
 

@@ -187,7 +187,7 @@ def make_decay(
 ) -> lpwd.WeightDecay:
     """The run's decay on `model`, which holds its initial weights.
 
-    Raises ConfigError for rates that turn weights around.
+    Raises ConfigError for rates that would flip the signs of weights.
     """
     decay = cfg.decay
     net = unwrap(model)
