@@ -27,11 +27,8 @@ from lpwd.store.store import Store
 from lpwd.sweep import cost, doctor, plan, recheck, workers
 
 DRAWINGS = (*plan.PAPER, "claims", "report")
-OTHERS = (
-    *(*plan.FURTHER, "all", "draw", "demo", "doctor", "plan"),
-    *("recheck", "forget", "clean-results"),
-)
-COMMANDS = (*DRAWINGS, *OTHERS)
+OTHERS = ("all", "draw", "demo", "doctor", "plan", "recheck", "forget", "clean-results")
+COMMANDS = (*DRAWINGS, *plan.FURTHER, *OTHERS)
 #: The exit status of a sweep with wrong input, or one that was stopped since all runs failed alike.
 CANNOT_START = 2
 

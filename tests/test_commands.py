@@ -276,10 +276,3 @@ def test_a_results_folder_that_cannot_be_written(tmp_path: Path, reproduce: Repr
     done = reproduce("table2", "--scale", "smoke", results=tmp_path / "file")
     assert done.returncode == 2
     assert "cannot write" in done.stderr
-
-
-def test_offline_wandb_keeps_one_run_each(warm: Warm, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    code, said = warm.run(*SWEEP, *SMALL, "wandb.mode=offline", results=results)
-    assert code == 0, said
-    assert len(list((results / "smoke" / "wandb").glob("offline-run-*"))) == 3

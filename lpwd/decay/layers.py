@@ -55,12 +55,6 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     return {name: owners.index(owner_and_leaf(name)[0]) + 1 for name in names}
 
 
-def lacks_blocks(model: nn.Module, layers: Layers) -> bool:
-    """Does ``block`` mean ``module`` for this model?"""
-    model = unwrap(model)
-    return layers == "block" and not hasattr(model, "group_matcher") and not find_blocks(model)
-
-
 def owner_and_leaf(name: str) -> tuple[str, str]:
     """The module that a parameter belongs to, and what it is there.
 
