@@ -10,13 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
-from faults import (
-    SMALL,
-    SWEEP,
-    Warm,
-    numbers_of,
-    same_as,
-)
+from faults import SMALL, SWEEP, Warm, numbers_of, same_as
 
 from lpwd.store import store
 

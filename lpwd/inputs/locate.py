@@ -15,13 +15,7 @@ import numpy as np
 from lpwd.config.errors import ConfigError
 from lpwd.inputs import hub
 from lpwd.inputs.images import Images
-from lpwd.inputs.readers import (
-    class_names,
-    files_below,
-    read_folders,
-    read_parquet,
-    read_pickles,
-)
+from lpwd.inputs.readers import class_names, files_below, read_folders, read_parquet, read_pickles
 from lpwd.inputs.sources import Source
 
 Reader = Callable[[Source, tuple[Path, ...]], Images]

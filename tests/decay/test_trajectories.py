@@ -7,16 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import (
-    METHODS,
-    OPTIMIZERS,
-    REFERENCE,
-    assert_close,
-    by_reference,
-    images,
-    micro,
-    train,
-)
+from small import METHODS, OPTIMIZERS, REFERENCE, assert_close, by_reference, images, micro, train
 from torch import Tensor, nn
 from torch.optim import SGD
 

@@ -8,10 +8,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from faults import (
-    foreign_claim,
-    wait_until,
-)
+from faults import foreign_claim, wait_until
 
 from lpwd.store import lock
 from lpwd.store.lock import RunLock
