@@ -130,6 +130,15 @@ def trained(method: str, *args: Any, **kwargs: Any) -> list[Weights]:
     return train(*attached(method, *args, **kwargs)[:2])
 
 
+def decayed(start: Weights, decay: lpwd.WeightDecay, etas: Iterable[float]) -> Weights:
+    """θ₀ ∏(1 − ηλ_i): what decays alone leave of the weights."""
+    left = {name: w.clone() for name, w in start.items()}
+    for eta in etas:
+        for name, rate in decay.rates.items():
+            left[name] *= 1 - eta * rate
+    return left
+
+
 def by_reference(
     model: nn.Module,
     method: str,

@@ -3,7 +3,7 @@
 import importlib
 import re
 import runpy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 import torch
 from conftest import REPOSITORY
-from small import DECAYS, METHODS, Still, Weights, assert_close, assert_same, mlp, weights
+from small import (
+    DECAYS,
+    METHODS,
+    Still,
+    Weights,
+    assert_close,
+    assert_same,
+    decayed,
+    mlp,
+    weights,
+)
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
@@ -73,15 +83,6 @@ def test_the_plain_loop_prints_the_rates_of_eq_9(capsys: pytest.CaptureFixture[s
     assert "0.weight   λ_i = 0.200" in capsys.readouterr().out
 
 
-def after(start: Weights, decay: lpwd.WeightDecay, etas: Iterable[float]) -> Weights:
-    """θ₀ ∏(1 − ηλ_i): what decays alone leave of the weights."""
-    left = {name: w.clone() for name, w in start.items()}
-    for eta in etas:
-        for name, rate in decay.rates.items():
-            left[name] *= 1 - eta * rate
-    return left
-
-
 def changed(one: Weights, other: Weights) -> bool:
     return any(not torch.equal(one[name], other[name]) for name in one)
 
@@ -108,7 +109,7 @@ def test_timm_optimizers_with_no_gradient_leave_the_decay_alone(name: str, metho
         (0 * model(torch.ones(8, 3, dtype=torch.float64)).sum()).backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert_close(weights(model), after(start, decay, [0.1] * STEPS))
+    assert_close(weights(model), decayed(start, decay, [0.1] * STEPS))
 
 
 @pytest.mark.parametrize("method", DECAYS)
@@ -123,7 +124,7 @@ def test_lookahead_around_an_optimizer_that_decays(method: str) -> None:
     for _ in range(STEPS):
         model(torch.ones(8, 3, dtype=torch.float64)).sum().backward()
         optimizer.step()
-    assert_close(weights(model), after(start, decay, [0.1] * STEPS))
+    assert_close(weights(model), decayed(start, decay, [0.1] * STEPS))
 
 
 def test_timms_own_decay_beside_ours_is_refused_but_for_its_groups() -> None:
@@ -206,7 +207,7 @@ def test_lightning_trains_as_the_plain_loop(method: str, accumulate: int) -> Non
 def test_lightning_decays_once_a_step(method: str, accumulate: int) -> None:
     start, module = lightning_fit(method, Still, accumulate_grad_batches=accumulate)
     steps = 6 // accumulate
-    assert_close(weights(module.model), after(start, module.decay, [ETA] * steps), 1e-7)
+    assert_close(weights(module.model), decayed(start, module.decay, [ETA] * steps), 1e-7)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -214,7 +215,7 @@ def test_lightning_decays_once_a_step(method: str, accumulate: int) -> None:
 def test_a_batch_that_lightning_skips(method: str) -> None:
     """training_step returned None: the step is taken all the same, on gradients of None."""
     start, module = lightning_fit(method, Still, skip=lambda batch: batch in (1, 4))
-    assert_close(weights(module.model), after(start, module.decay, [ETA] * 6), 1e-7)
+    assert_close(weights(module.model), decayed(start, module.decay, [ETA] * 6), 1e-7)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -298,7 +299,7 @@ def test_the_hf_trainers_schedule_scales_the_decay(method: str) -> None:
     decay = lpwd.WeightDecay(optimizer, model, method, RATE, layers=hf_trainer.LAYERS)
     start = weights(model)
     hf_fit(model, optimizer, gradient_accumulation_steps=2, lr_scheduler_type="linear")
-    assert_close(weights(model), after(start, decay, [ETA, ETA * 2 / 3, ETA / 3]), 1e-7)
+    assert_close(weights(model), decayed(start, decay, [ETA, ETA * 2 / 3, ETA / 3]), 1e-7)
 
 
 def test_accelerate_keeps_the_decays_state(tmp_path: Path) -> None:

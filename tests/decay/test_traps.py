@@ -5,7 +5,7 @@ import io
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from small import (
     assert_same,
     attached,
     data,
+    decayed,
     mlp,
     train,
     trained,
@@ -45,15 +46,6 @@ def still(
     model = mlp()
     optimizer = Still(model.parameters(), lr=0.1)
     return model, optimizer, lpwd.WeightDecay(optimizer, model, method, rate, **kwargs)
-
-
-def decayed(start: Weights, decay: lpwd.WeightDecay, lrs: Iterable[float]) -> Weights:
-    """What is left of the weights after one decay for each of the learning rates."""
-    result = {name: w.clone() for name, w in start.items()}
-    for lr in lrs:
-        for name, rate in decay.rates.items():
-            result[name] *= 1 - lr * rate
-    return result
 
 
 def assert_decayed(method: str, model: nn.Module, expected: Weights) -> None:
