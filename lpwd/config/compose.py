@@ -87,14 +87,12 @@ class _Base:
         self.cfg = without_hydra(cfg)
         OmegaConf.set_struct(self.cfg, True)
         self.plain = plain(cfg)
-        texts = _texts(OmegaConf.to_container(self.cfg))
-        followed = [t for t in texts if "${" in t and not t.startswith("${oc.env:")]
+        text = OmegaConf.to_yaml(self.cfg)
+        followed = re.findall(r"\$\{([a-z_]+[a-z_.]*)\}", text)
         #: Keys that other nodes follow, as in ${data.side}: these take Hydra's own way.
-        self.followed = {m[1] for t in followed if (m := re.fullmatch(r"\$\{([a-z_.]+)\}", t))}
-        #: Other interpolations, and keys that begin with a dot, may follow anything.
-        self.is_plain = len(self.followed) == len({*followed}) and not any(
-            key.startswith(".") for key in self.followed
-        )
+        self.followed = set(followed)
+        #: Other interpolations, such as ${.side}, may follow anything.
+        self.is_plain = text.count("${") == len(followed) + text.count("${oc.env:")
 
     def with_values(self, overrides: Sequence[Override]) -> Config:
         if self.is_plain and all(self._is_plain(override) for override in overrides):
@@ -139,14 +137,6 @@ def _parent(config: Config, key: str) -> Config:
 
 def _name(override: Override) -> str:
     return override.key_or_group.rpartition(".")[2]
-
-
-def _texts(tree: Any) -> Iterator[str]:
-    if isinstance(tree, str):
-        yield tree
-    elif isinstance(tree, dict | list):
-        for item in tree.values() if isinstance(tree, dict) else tree:
-            yield from _texts(item)
 
 
 @cache

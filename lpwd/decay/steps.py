@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -35,7 +35,7 @@ class OuterStep:
         if torch.compiler.is_compiling():  # the compiler knows no frames
             return True
         frame = sys._getframe(2)  # torch's wrapper of step(), which calls the hooks
-        if self._frame is not None and _is_within(frame, self._frame):
+        if self._frame in _stack(frame):
             return False
         self._frame = frame
         return True
@@ -50,10 +50,11 @@ class OuterStep:
         return True
 
 
-def _is_within(frame: FrameType | None, outer: FrameType) -> bool:
-    while frame is not None and frame is not outer:
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame, its caller, and so on."""
+    while frame is not None:
+        yield frame
         frame = frame.f_back
-    return frame is outer
 
 
 def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None], late: bool) -> Any:
@@ -104,9 +105,4 @@ def is_checkpointed() -> bool:
     It runs without gradients, but is the pass whose output is trained on; the one with gradients,
     in the backward pass, comes too late for a decay.
     """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is _CHECKPOINTED:
-            return True
-        frame = frame.f_back
-    return False
+    return any(frame.f_code is _CHECKPOINTED for frame in _stack(sys._getframe(1)))

@@ -36,7 +36,6 @@ class RunLock:
         self.folder = folder
         self.mine = False
         self.holder = ""
-        self._number = 0
         self._path = folder
         self._done = threading.Event()
 
@@ -56,7 +55,7 @@ class RunLock:
         if newest is not None and is_alive(newest):
             self.holder = _holder(newest)
             return
-        self._number, self._path = number + 1, self.folder / f"claim-{number + 1}"
+        self._path = self.folder / f"claim-{number + 1}"
         try:
             file = self._path.open("x")
         except FileExistsError:
@@ -78,7 +77,7 @@ class RunLock:
             self.mine = True
 
     def _others(self) -> list[Path]:
-        return [path for number, path in _claims(self.folder).items() if number != self._number]
+        return [path for path in _claims(self.folder).values() if path != self._path]
 
     def __exit__(self, *error: object) -> None:
         self._done.set()
