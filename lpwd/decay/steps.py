@@ -35,7 +35,7 @@ class OuterStep:
         if torch.compiler.is_compiling():  # the compiler knows no frames
             return True
         frame = sys._getframe(2)  # torch's wrapper of step(), which calls the hooks
-        if self._frame in _stack(frame):
+        if self._frame is not None and self._frame in _stack(frame):
             return False
         self._frame = frame
         return True
