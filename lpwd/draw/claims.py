@@ -58,7 +58,7 @@ def table(frame: pd.DataFrame) -> str:
 def texts(row: Any) -> list[str]:
     """A claim in words, under HEADER and then its verdict; `row` is a row of `claims.data`."""
     note = f"; {row.note}" if row.note else ""
-    low, high, effect = map(signed, (row.low, row.high, row.effect))
+    low, high, effect = (signed(round(end, 9)) for end in (row.low, row.high, row.effect))
     measured = GAP if math.isnan(row.effect) else f"{effect} {row.unit}{note}"
     interval = GAP if math.isnan(row.low) else f"[{low}, {high}]"
     return [

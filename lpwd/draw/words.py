@@ -35,8 +35,17 @@ def rates_text(lr: float, rate: float) -> str:
     return number(lr) if math.isnan(rate) else f"{number(lr)}, {number(rate)}"
 
 
+def at_rates(method: str, runs: pd.DataFrame) -> str:
+    """A method's name, with the η and λ of its runs, which are all alike, if there are any."""
+    if runs.empty:
+        return method
+    lr, rate = runs[["lr", "rate"]].iloc[0]
+    return f"{method} (η = {number(lr)}, λ = {number(rate)})"
+
+
 def signed(difference: float) -> str:
-    return GAP if math.isnan(difference) else f"{difference:+.2f}".replace("-", "−")
+    """Two decimals and a sign; what differs by less than 1e-9 is the same number everywhere."""
+    return GAP if math.isnan(difference) else f"{round(difference, 9):+.2f}".replace("-", "−")
 
 
 def signed_span(found: Interval) -> str:

@@ -42,6 +42,7 @@ def page(main: MainGrid) -> str:
         note=sentence(paper.scale_note(main.scale)),
         fill=lambda target: paper.fill_command(target, main.scale),
         answer=answer.sentences(main),
+        leads=charts.leads_of(main),
         verdicts=verdicts.summary(main),
         tables=tables.tables_of(main),
         figures=charts.figures_of(main),
@@ -60,6 +61,6 @@ def inline(text: str) -> Markup:
 
 
 def shown(cell: tables.Cell) -> Markup:
-    """A cell of a table, bold where it is the best."""
-    text = inline(cell.text)
+    """A cell of a table, bold where it is the best; its intervals on lines of their own."""
+    text = Markup(re.sub(r" (?=\[|within |/ |\+ )", " <br>", str(inline(cell.text))))
     return Markup("<strong>{}</strong>").format(text) if cell.bold else text

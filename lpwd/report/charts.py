@@ -14,8 +14,9 @@ import vl_convert
 from markupsafe import Markup
 
 from lpwd.analysis import figures
+from lpwd.analysis.leads import leads
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.report.curves import figure1, figure3, figure5
+from lpwd.report.curves import figure1, figure3, figure5, leads_chart
 from lpwd.report.heatmaps import figure2, figure4
 from lpwd.report.specs import script_json
 from lpwd.report.verdicts import NO_CHOICE, PAPERS
@@ -36,13 +37,21 @@ def figures_of(main: MainGrid) -> list[Chart]:
     """Figures 1 to 5."""
     made = []
     for target, (title, caption, protocol, draw) in CHARTS.items():
-        frames = figures.data(target, main)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Automatically deduplicated")  # heatmaps share a pick
-            spec = draw(frames, main.scale).configure(**CONFIG).to_dict(validate=False)
+            spec = _spec(draw(figures.data(target, main), main.scale))
         lacking = figures.missing(target, main)
-        made.append(Chart(target, title, caption, protocol, script_json(spec), lacking))
+        made.append(Chart(target, title, caption, protocol, spec, lacking))
     return made
+
+
+def leads_of(main: MainGrid) -> Markup:
+    """LPWD − WD by column, the first figure of the page."""
+    return _spec(leads_chart(leads(main)))
+
+
+def _spec(chart: Any) -> Markup:
+    return script_json(chart.configure(**CONFIG).to_dict(validate=False))
 
 
 @cache
@@ -56,10 +65,17 @@ CONFIG: dict[str, Any] = {
     "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal"},
     "legend": {
         **{"labelFontSize": 11, "titleFontSize": 11},
-        **{"orient": "bottom", "columns": 3, "symbolOpacity": 1, "symbolStrokeWidth": 0},
+        **{
+            "orient": "bottom",
+            "columns": 3,
+            "symbolOpacity": 1,
+            "symbolStrokeWidth": 0,
+            "labelLimit": 0,
+        },
     },
     "title": {"fontSize": 13, "anchor": "start", "fontWeight": "bold"},
     "view": {"stroke": None},
+    "background": "transparent",  # the page's own, light or dark
     "scale": {"invalid": {"color": {"value": "#eeeeee"}}},  # cells without a number
 }
 

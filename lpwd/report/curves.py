@@ -6,20 +6,23 @@ import math
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from omegaconf import DictConfig
 
 from lpwd.analysis import paper
+from lpwd.analysis.intervals import Interval
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.rates import number, rate_grid, strong_penalty
-from lpwd.draw.words import LOOKS
+from lpwd.draw.words import LOOKS, at_rates
 from lpwd.report.specs import (
     CURVES,
     FACTORS,
     HEIGHT,
     INTERVAL,
     METHOD_LOOKS,
+    SERIES,
     WIDTH,
     channels_of,
     epoch_curves,
@@ -85,8 +88,10 @@ def figure1(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
         "datum.rate_factor == rate_factor_figure1 || datum.method == 'Baseline'",
         shown,
     ]
-    loss = epoch_curves("train_loss", "training loss", keep)
-    top1 = epoch_curves("test_top1", "test top-1 (%)", keep)
+    ticked = " + ".join(f"(show_{name} ? ',{name}' : '')" for name in METHOD_LOOKS)
+    legend = alt.Legend(values=alt.ExprRef(f"split(substring({ticked}, 1), ',')"))
+    loss = epoch_curves("train_loss", "training loss", keep, legend=legend)
+    top1 = epoch_curves("test_top1", "test top-1 (%)", keep, legend=legend)
     return panels(loss, top1).add_params(*picks, *ticks)
 
 
@@ -110,39 +115,44 @@ def _zero_shot(frame: pd.DataFrame) -> Any:
 def _gains(frame: pd.DataFrame, scale: DictConfig) -> Any:
     lr, _ = strong_penalty(scale, "adam")
     rates = sorted(rate_grid(scale, "adam").rates)
-    names = {0: "seed 0", 1: "fresh seeds"}
-    points = frame.assign(kind=(frame["seed"] > 0).astype(int).map(names))
+    kinds = {"seed 0": (SERIES[0], "circle"), "fresh seeds": ("#808080", "circle")}
+    kinds[INTERVAL] = ("#D55E00", "diamond")
+    looks = {kind: (colour, [1, 0], shape) for kind, (colour, shape) in kinds.items()}
+    points = frame.assign(kind=np.where(frame["seed"] > 0, "fresh seeds", "seed 0"))
     points = points[["rate", "gain", "seed", "hash", "kind"]]
     x = alt.X("rate:O", title="λ", axis=alt.Axis(format="~g"), scale=alt.Scale(domain=rates))
     y = alt.Y("gain:Q", title="gain in test top-1 (points)")
-    channels = series_channels("kind", [*names.values(), INTERVAL])
-    color, shape = channels["color"], channels["shape"]
+    color, _, shape = channels_of("kind", looks).values()
     tooltip = [
         *(alt.Tooltip("rate:Q", title="λ"), alt.Tooltip("gain:Q", format="+.2f")),
         *(alt.Tooltip("seed:Q"), alt.Tooltip("hash:N", title="runs")),
     ]
     base = alt.Chart(inline_data(points)).encode(x, y, color)
     line = base.transform_filter("datum.seed == 0").mark_line()
-    dots = base.mark_point(filled=True, size=45).encode(shape, tooltip=tooltip)
+    dots = base.mark_point(filled=True, size=30).encode(shape, tooltip=tooltip)
     zero = alt.Chart(inline_data(pd.DataFrame({"gain": [0]}))).mark_rule().encode(y)
-    intervals = interval_layer(frame[frame["seed"] > 0], ["rate"], "gain", x, color)
+    intervals = interval_layer(frame[frame["seed"] > 0], ["rate"], "gain", x, color, 9)
     return alt.layer(zero, line, dots, *intervals).properties(
         title=f"(b) PWD − RWD at η = {number(lr)}", width=WIDTH, height=HEIGHT
     )
 
 
 def figure5(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
-    """Seed 0 with the std of its best epochs as a band; the intervals of fresh seeds as bars."""
-    frame = frames["figure5"].assign(method=frames["figure5"]["method"].map(paper.METHOD_NAMES))
-    frame["model"] = frame["model"].map(paper.model_name)
+    """Seed 0 with the std of its best epochs as a band; fresh seeds with their interval."""
+    frame = frames["figure5"].copy()
+    frame["model"] = frame["model"].map(_size)
     frame["low"] = frame["best_mean"] - frame["best_std"]
     frame["high"] = frame["best_mean"] + frame["best_std"]
     columns = ["model", "method", "lr", "rate", "seed", "best_mean", "low", "high", "hash"]
-    series = [paper.model_name(model) for model in scale.grid.series]
+    series = list(map(_size, scale.grid.series))
     domain = alt.Scale(domain=series)
-    x = alt.X("model:N", scale=domain, title=None, axis=alt.Axis(labelAngle=0))
+    title = f"model: {paper.FAMILIES.get(paper.family(scale.grid.series[0]))}"
+    x = alt.X("model:N", scale=domain, title=title, axis=alt.Axis(labelAngle=0))
     y = alt.Y("best_mean:Q", title="test top-1 (%)", scale=alt.Scale(zero=False))
-    looks = {paper.METHOD_NAMES[name]: METHOD_LOOKS[paper.METHOD_NAMES[name]] for name in LOOKS}
+    names = {name: paper.METHOD_NAMES[name] for name in LOOKS}
+    labels = {name: at_rates(names[name], frame[frame["method"] == name]) for name in LOOKS}
+    frame["method"] = frame["method"].map(labels)
+    looks = {labels[name]: METHOD_LOOKS[names[name]] for name in LOOKS}
     color, dash, shape = channels_of("method", looks).values()
     tooltip = [
         *(alt.Tooltip("method:N"), alt.Tooltip("model:N")),
@@ -154,7 +164,42 @@ def figure5(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
     first = base.transform_filter("datum.seed == 0")
     band = first.mark_area(opacity=0.2).encode(alt.Y("low:Q"), alt.Y2("high:Q"), color)
     line = first.mark_line().encode(y, color, dash)
-    points = base.mark_point(filled=True, size=55).encode(y, color, shape, tooltip=tooltip)
-    fresh = frame[frame["seed"] > 0]
-    intervals = interval_layer(fresh, ["method", "model"], "best_mean", x, color)
-    return alt.layer(band, line, points, *intervals).properties(width=WIDTH, height=HEIGHT)
+    points = first.mark_point(filled=True, size=55).encode(y, color, shape, tooltip=tooltip)
+    layers = [band, line, points]
+    for offset, method in zip((-9, 9), looks, strict=True):
+        fresh = frame[(frame["seed"] > 0) & (frame["method"] == method)]
+        seeds = alt.Chart(inline_data(fresh[columns])).mark_circle(size=15, xOffset=1.7 * offset)
+        layers += [seeds.encode(x, y, color, tooltip=tooltip)]
+        layers += interval_layer(fresh, ["method", "model"], "best_mean", x, color, offset)
+    return alt.layer(*layers).properties(width="container", height=HEIGHT)
+
+
+def _size(model: str) -> str:
+    """A model of a series without its family: tiny."""
+    return model.partition("_")[2]
+
+
+OURS = {"ours, paper's protocol": "seeds", "ours, held-out": "heldout_seeds"}
+
+
+def leads_chart(frame: pd.DataFrame) -> Any:
+    """`analysis.leads`: the paper's LPWD − WD by column, and fresh seeds with their intervals."""
+    parts = [frame[["column"]].assign(kind="the paper", mean=frame["reported"])]
+    for kind, prefix in OURS.items():
+        ends = {end: frame[f"{prefix}_{end}"] for end in Interval._fields}
+        parts.append(frame[["column"]].assign(kind=kind, **ends))
+    points = pd.concat(parts)
+    colours, shapes = ["#000000", *SERIES], ["diamond", "circle", "square"]
+    looks = zip(points["kind"].unique(), colours, shapes, strict=False)
+    color, _, shape = channels_of("kind", {k: (c, [1, 0], s) for k, c, s in looks}).values()
+    tooltip = ["column:N", "kind:N"]
+    tooltip += [alt.Tooltip(f"{name}:Q", format=".2f") for name in ("mean", "low", "high")]
+    bold = alt.when(f"datum.label === '{frame['column'].iloc[-1]}'").then(alt.value("bold"))
+    axis = alt.Axis(labelLimit=220, labelFontWeight=bold.otherwise(alt.value("normal")))
+    y = alt.Y("column:N", sort=None, title=None, axis=axis, scale=alt.Scale(paddingInner=0.4))
+    x = alt.X("mean:Q", title=None, axis=alt.Axis(tickCount=6))
+    base = alt.Chart(inline_data(points)).encode(y, alt.YOffset("kind:N", sort=None), color)
+    bars = base.mark_rule(strokeWidth=2).encode(alt.X("low:Q"), alt.X2("high:Q"))
+    means = base.mark_point(filled=True, size=40, opacity=1).encode(x, shape, tooltip=tooltip)
+    zero = alt.Chart(inline_data(pd.DataFrame({"mean": [0]}))).mark_rule().encode(x)
+    return alt.layer(zero, bars, means).properties(width="container", height=34 * len(frame))

@@ -64,8 +64,13 @@ def _texts(values: pd.Series, text: Callable[[float], str], diverged: pd.Series)
 def _heatmap(
     target: str, frame: pd.DataFrame, title: str, color: alt.Color, name: str, pick: alt.Parameter
 ) -> Any:
-    """Raw cells with their numbers; the picked one framed. `frame` has a column `dark`."""
-    shown = ["column", "lr", "rate", *FACTORS, "value", "text", "hash", "dark"]
+    """Raw cells with their numbers; the largest circled, the picked one framed.
+
+    `frame` has a column `dark`.
+    """
+    largest = frame.groupby("column")["value"].transform("max")
+    frame = frame.assign(circled=(frame["value"] == largest) & (name != "difference"))
+    shown = ["column", "lr", "rate", *FACTORS, "value", "text", "hash", "dark", "circled"]
     base = alt.Chart(inline_data(frame[shown])).transform_filter(is_column(target))
     base = base.encode(
         alt.X("rate:O", title="λ", axis=alt.Axis(format="~g", labelAngle=-45)),
@@ -82,7 +87,8 @@ def _heatmap(
     numbers = base.mark_text(fontSize=11).encode(text="text:N", color=ink, tooltip=tooltip)
     cells = cells.properties(name=name).add_params(pick)
     frame_of = base.transform_filter(pick).mark_rect(fill=None, stroke="#000", strokeWidth=3)
-    return alt.layer(cells, numbers, frame_of).properties(
+    circle = base.transform_filter("datum.circled").mark_point(size=1100, stroke="#000")
+    return alt.layer(cells, numbers, circle, frame_of).properties(
         title=title, width=alt.Step(CELL), height=alt.Step(CELL)
     )
 

@@ -31,7 +31,7 @@ CURVES = ["train_loss", "test_top1", "r_op"]
 FACTORS = ["lr_factor", "rate_factor"]
 DIVERGED, MISSING = "div.", "–"
 DARK = 0.55  # up to here cividis needs white numbers
-INTERVAL = "95 % interval"
+INTERVAL = "their mean, 95 % interval"
 
 
 def script_json(value: Any) -> Markup:
@@ -139,7 +139,9 @@ def panels(*charts: Any) -> Any:
 # -- curves ----------------------------------------------------------------------------------------
 
 
-def channels_of(field: str, looks: dict[str, tuple[str, list[int], str]]) -> dict[str, Any]:
+def channels_of(
+    field: str, looks: dict[str, tuple[str, list[int], str]], legend: Any = alt.Undefined
+) -> dict[str, Any]:
     """Colour, dash and marker by `field`, in one legend."""
     colours, dashes, shapes = (list(values) for values in zip(*looks.values(), strict=True))
 
@@ -147,9 +149,12 @@ def channels_of(field: str, looks: dict[str, tuple[str, list[int], str]]) -> dic
         return alt.Scale(domain=list(looks), range=values)
 
     return {
-        "color": alt.Color(f"{field}:N", title=None, scale=among(colours)),
-        "strokeDash": alt.StrokeDash(f"{field}:N", title=None, scale=among(dashes)),
-        "shape": alt.Shape(f"{field}:N", title=None, scale=among(shapes)),
+        name: channel(f"{field}:N", title=None, legend=legend, scale=among(values))
+        for name, channel, values in (
+            ("color", alt.Color, colours),
+            ("strokeDash", alt.StrokeDash, dashes),
+            ("shape", alt.Shape, shapes),
+        )
     }
 
 
@@ -172,7 +177,13 @@ def mean_lines(base: Any, y: str, title: str, channels: dict[str, Any], marked: 
     return alt.layer(band, line, points).properties(width=WIDTH, height=HEIGHT)
 
 
-def epoch_curves(y: str, title: str, keep: Sequence[Any], methods: Sequence[str] = ()) -> Any:
+def epoch_curves(
+    y: str,
+    title: str,
+    keep: Sequence[Any],
+    methods: Sequence[str] = (),
+    legend: Any = alt.Undefined,
+) -> Any:
     """Curves over epochs of the runs of the page's data set that pass all of `keep`."""
     looks = {name: METHOD_LOOKS[name] for name in methods or METHOD_LOOKS}
     base = alt.Chart(alt.NamedData("curves"))
@@ -181,7 +192,7 @@ def epoch_curves(y: str, title: str, keep: Sequence[Any], methods: Sequence[str]
     base = base.transform_calculate(epoch=f"sequence(1, length(datum.{y}) + 1)")
     base = base.transform_flatten(["epoch", y]).transform_filter(f"isValid(datum.{y})")
     base = base.encode(alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False)))
-    return mean_lines(base, y, title, channels_of("method", looks))
+    return mean_lines(base, y, title, channels_of("method", looks, legend))
 
 
 # -- the other figures -----------------------------------------------------------------------------
@@ -195,9 +206,9 @@ def series_channels(field: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def interval_layer(
-    fresh: pd.DataFrame, by: list[str], value: str, x: alt.X, color: alt.Color
+    fresh: pd.DataFrame, by: list[str], value: str, x: alt.X, color: alt.Color, offset: int
 ) -> list[Any]:
-    """A layer of the 95 % intervals of fresh seeds; none where there are too few seeds."""
+    """Means of fresh seeds with their 95 % intervals, `offset` pixels beside x; none of too few."""
     rows = []
     for key, part in fresh.groupby(by):
         found = interval(part[value])
@@ -206,5 +217,7 @@ def interval_layer(
     if not rows:
         return []
     tooltip = [alt.Tooltip(f"{name}:Q", format=".4~g") for name in Interval._fields]
-    chart = alt.Chart(inline_data(pd.DataFrame(rows))).mark_rule(strokeWidth=6, opacity=0.5)
-    return [chart.encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), color, tooltip=tooltip)]
+    base = alt.Chart(inline_data(pd.DataFrame(rows))).encode(x, color, tooltip=tooltip)
+    rule = base.mark_rule(strokeWidth=2, xOffset=offset).encode(alt.Y("low:Q"), alt.Y2("high:Q"))
+    mean = base.mark_point(shape="diamond", size=70, fill="#fff", opacity=1, xOffset=offset)
+    return [rule, mean.encode(alt.Y("mean:Q"))]

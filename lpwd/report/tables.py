@@ -23,7 +23,7 @@ from lpwd.report.verdicts import HELD_OUT, PAPERS
 
 #: The lines under a method, and columns, as the page names them: no number without its protocol.
 LINES = {
-    "the paper": f"in the paper ({PAPERS})",
+    "the paper": "in the paper, same protocol",
     "held-out": HELD_OUT,
     "fresh seeds": f"fresh seeds, {PAPERS}",
     "fresh seeds, held-out": f"fresh seeds, {HELD_OUT}",
@@ -61,7 +61,8 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """kind: main (a method's own), line (under it), or print (on paper, where nothing opens)."""
+    """kind: main (a method's own), line (under it), more (under it, once asked for), or print (on
+    paper, where nothing opens)."""
 
     kind: str
     name: str
@@ -122,7 +123,7 @@ def _table1(main: MainGrid) -> Table:
             cells = [Cell(*cell, next(behind)) for cell in row.cells]
             rows.append(Row("main", row.name, PAPERS, cells))
         elif _has_numbers(row.cells):
-            kind = "line" if row.line in LINES else "print"
+            kind = "line" if row.line == "the paper" else "more" if row.line in LINES else "print"
             rows.append(Row(kind, LINES.get(row.line, row.line), "", _cells(row.cells)))
     return _table("table1", layout, layout.header, rows)
 

@@ -12,9 +12,8 @@ from matplotlib.patches import Patch
 from omegaconf import DictConfig
 
 from lpwd.analysis import intervals, paper
-from lpwd.config.rates import number
 from lpwd.draw.figures.common import legend_below, new_figure, note_gap
-from lpwd.draw.words import LOOKS, Look
+from lpwd.draw.words import LOOKS, Look, at_rates
 from lpwd.store import summary
 
 FRESH: dict[str, Any] = {"marker": "D", "markerfacecolor": "white", "linestyle": "", "zorder": 4}
@@ -28,7 +27,8 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     series = list(scale.grid.series)
     for offset, (method, look) in zip((-0.06, 0.06), LOOKS.items(), strict=True):
         runs = frame[frame["method"] == method]
-        _plot_first(ax, runs[runs["seed"] == 0], series, _label(method, runs), look)
+        label = at_rates(paper.METHOD_NAMES[method], runs)
+        _plot_first(ax, runs[runs["seed"] == 0], series, label, look)
         _plot_fresh(ax, runs[runs["seed"] > 0], series, offset, look)
     ax.set_xlim(-0.4, len(series) - 0.6)
     ax.set_xticks(range(len(series)), [model.partition("_")[2] for model in series])
@@ -66,10 +66,3 @@ def _plot_fresh(ax: Axes, runs: pd.DataFrame, series: list[str], offset: float, 
 
 def _band(scale: DictConfig) -> str:
     return f"std of the best {summary.best_k(scale.epochs)} of {scale.epochs} epochs (seed 0)"
-
-
-def _label(method: str, runs: pd.DataFrame) -> str:
-    if runs.empty:
-        return paper.METHOD_NAMES[method]
-    lr, rate = runs["lr"].iloc[0], runs["rate"].iloc[0]
-    return f"{paper.METHOD_NAMES[method]} (η = {number(lr)}, λ = {number(rate)})"
