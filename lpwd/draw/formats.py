@@ -78,14 +78,13 @@ LATEX = {
     "±": r"$\pm$",
     "η": r"$\eta$",
     "λ": r"$\lambda$",
-    "✓": r"$\checkmark$",
     "—": "---",
     "–": "--",
 }
 
 
 def latex(layout: Layout) -> str:
-    """As a booktabs table (needs the packages booktabs, amssymb and graphicx)."""
+    """As a booktabs table (needs the packages booktabs and graphicx)."""
     heads = [
         " & ".join(
             f"\\multicolumn{{{span}}}{{c}}{{{_tex(text)}}}" if span > 1 else _tex(text)

@@ -18,7 +18,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from lpwd.analysis import paper
-from lpwd.analysis.cells import PARAMETERS, TABLE1_METHODS, TABLE3_METHODS, table1, table2, table3
+from lpwd.analysis.cells import PARAMETERS, TABLE1_METHODS, table1, table2, table3
 from lpwd.analysis.intervals import LEAST_SEEDS
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
@@ -26,7 +26,7 @@ from lpwd.analysis.rivals import rivals
 from lpwd.config.rates import number
 from lpwd.draw import words
 from lpwd.draw.formats import Cell, Layout, Row, cells, csv, latex, markdown, plain
-from lpwd.draw.words import GAP, NONE, TICK, sentence
+from lpwd.draw.words import GAP, NONE, sentence
 from lpwd.store.summary import best_k
 
 #: The further lines under a method's own row, and how each is made from a row of the frame.
@@ -81,46 +81,35 @@ def layout1(main: MainGrid) -> Layout:
         f"Test top-1 (%) of {', '.join(paper.METHOD_NAMES[m] for m in TABLE1_METHODS)}",
         [[text, *parts] for text, parts in zip(head, zip(*names, strict=True), strict=True)],
         rows,
-        _notes(frame, main.scale, "table1"),
+        _notes(frame, main.scale, "table1", _lines(frame)),
     )
 
 
 def layout3(main: MainGrid) -> Layout:
-    """Table 3 as the paper prints it, with further columns."""
+    """Table 3 with further columns; a row has its method's name where the paper ticks a column."""
     frame = table3(main)
-    lines = _lines(frame)
-    rows = []
-    for c in _rows(frame):
-        ticks = cells(*(TICK if method == c.method else "" for method in TABLE3_METHODS))
-        further = cells(*(LINES[line](c) for line in lines))
-        rows.append(Row("Baseline", [*ticks, _own(c, frame), *further]))
-    where = ", ".join(paper.column_names(paper.ablation_column(main.scale)))
-    names = [paper.METHOD_NAMES[method] for method in TABLE3_METHODS]
-    return Layout(
-        "Table 3",
-        f"Ablation: {where}",
-        [["Method", *names, "Top-1 (%)", *lines]],
-        rows,
-        _notes(frame, main.scale, "table3"),
-    )
+    named = frame.assign(name=frame["method"].map(paper.METHOD_NAMES))
+    return _in_ablation("table3", "Table 3", "Ablation", named, main.scale)
 
 
 def layout_rivals(main: MainGrid) -> Layout:
     """A row a rival, with the columns of Table 3 but the paper's, which has none of them."""
-    frame = rivals(main)
-    lines = [line for line in _lines(frame) if line != "the paper"]
-    rows = []
-    for c in _rows(frame):
-        further = cells(*(LINES[line](c) for line in lines))
-        rows.append(Row(c.name, [_own(c, frame), *further]))
-    where = ", ".join(paper.column_names(paper.ablation_column(main.scale)))
-    return Layout(
-        "Rivals",
-        f"Methods that the paper does not compare with: {where}",
-        [["Method", "Top-1 (%)", *lines]],
-        rows,
-        [note for note in _notes(frame, main.scale, "rivals") if not note.startswith("the paper:")],
-    )
+    title = "Methods that the paper does not compare with"
+    return _in_ablation("rivals", "Rivals", title, rivals(main), main.scale)
+
+
+def _in_ablation(
+    target: str, name: str, title: str, frame: pd.DataFrame, scale: DictConfig
+) -> Layout:
+    """A row a method, all in the column of the paper's ablation."""
+    lines = [line for line in _lines(frame) if target == "table3" or line != "the paper"]
+    rows = [
+        Row(c.name, [_own(c, frame), *cells(*(LINES[line](c) for line in lines))])
+        for c in _rows(frame)
+    ]
+    where = ", ".join(paper.column_names(paper.ablation_column(scale)))
+    header = [["Method", "Top-1 (%)", *lines]]
+    return Layout(name, f"{title}: {where}", header, rows, _notes(frame, scale, target, lines))
 
 
 def _rows(frame: pd.DataFrame) -> list[Any]:
@@ -141,8 +130,7 @@ def _own(c: Any, frame: pd.DataFrame) -> Cell:
     return Cell(words.plus_minus(c.mean, c.std), bold=c.mean == frame.loc[same, "mean"].max())
 
 
-def _notes(frame: pd.DataFrame, scale: DictConfig, target: str) -> list[str]:
-    lines = ["", *_lines(frame)]
+def _notes(frame: pd.DataFrame, scale: DictConfig, target: str, lines: list[str]) -> list[str]:
     k, of = best_k(scale.epochs), f"of {scale.epochs}"
     scratch = paper.from_scratch(scale.name)
     values = {
@@ -154,7 +142,7 @@ def _notes(frame: pd.DataFrame, scale: DictConfig, target: str) -> list[str]:
         " the order of methods, not the level.",
     }
     notes = [f"{sentence(paper.scale_note(scale))}."]
-    notes += [LEGEND[line].format(**values) for line in lines if line in LEGEND]
+    notes += [LEGEND[line].format(**values) for line in ("", *lines) if line in LEGEND]
     lacking = int((frame["expected"] - frame["runs"]).clip(lower=0).sum())
     if lacking:
         notes.append(

@@ -14,7 +14,6 @@ from lpwd.analysis.intervals import Interval, interval_in
 from lpwd.config.rates import number
 
 GAP, NONE = "—", "–"  # runs are missing | the paper has no such cell
-TICK = "✓"
 
 
 def value(mean: float) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from lpwd.analysis import cells as frames
 from lpwd.analysis import paper
-from lpwd.analysis.cells import TABLE3_METHODS
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import HELD_OUT as BY_HELD_OUT
 from lpwd.analysis.protocols import PAPERS as BY_PAPERS
@@ -86,16 +86,15 @@ class Table(NamedTuple):
 
 def tables_of(main: MainGrid) -> list[Table]:
     """Tables 1 to 3, the rivals, and the controls."""
-    table2, *further = (
-        _plain(target, layout)
-        for target, layout in {
-            "table2": drawn.layout("table2", main),
-            "rivals": drawn.layout("rivals", main),
-            "controls": controls.layout(main),
-            "controls-figure5": controls.series_layout(main),
-        }.items()
-    )
-    return [_table1(main), table2, _table3(main), *further]
+    behind = _behind("table3", frames.table3(main), main)
+    return [
+        _table1(main),
+        _plain("table2", drawn.layout("table2", main)),
+        _by_method("table3", drawn.layout("table3", main), behind),
+        _by_method("rivals", drawn.layout("rivals", main), repeat(None)),
+        _plain("controls", controls.layout(main)),
+        _plain("controls-figure5", controls.series_layout(main)),
+    ]
 
 
 def _table(target: str, layout: Layout, header: list[list[str]], rows: list[Row]) -> Table:
@@ -128,29 +127,19 @@ def _table1(main: MainGrid) -> Table:
     return _table("table1", layout, layout.header, rows)
 
 
-def _table3(main: MainGrid) -> Table:
-    """A row a method, by its name where the paper ticks a column; its own accuracy opens.
-
-    Columns of gaps alone are left out.
-    """
-    layout, own = drawn.layout("table3", main), len(TABLE3_METHODS)
+def _by_method(target: str, layout: Layout, behind: Iterable[Behind | None]) -> Table:
+    """A row a method, whose own accuracy opens; columns of gaps alone are left out."""
     (heads,) = layout.header
-    columns = list(zip(*(row.cells for row in layout.rows), strict=True))
-    shown = [i for i, column in enumerate(columns) if i >= own]
-    shown = [i for i in shown if heads[i + 1] not in LINES or _has_numbers(columns[i])]
-    names = {**LINES, heads[own + 1]: f"{heads[own + 1]}, {PAPERS}"}
-    behind = _behind("table3", frames.table3(main), main)
-    rows = [
-        Row(
-            "main",
-            paper.METHOD_NAMES[method],
-            "",
-            [Cell(*row.cells[i], opens if i == own else None) for i in shown],
-        )
-        for method, row, opens in zip(TABLE3_METHODS, layout.rows, behind, strict=True)
+    names = [heads[0], f"{heads[1]}, {PAPERS}", *(LINES.get(head, head) for head in heads[2:])]
+    columns = zip(*(row.cells for row in layout.rows), strict=True)
+    shown = [
+        i for i, column in enumerate(columns) if heads[i + 1] not in LINES or _has_numbers(column)
     ]
-    header = [heads[0], *(names.get(heads[i + 1], heads[i + 1]) for i in shown)]
-    return _table("table3", layout, [header], rows)
+    rows = [
+        Row("main", row.name, "", [Cell(*row.cells[i], None if i else opens) for i in shown])
+        for row, opens in zip(layout.rows, behind, strict=False)
+    ]
+    return _table(target, layout, [[names[0], *(names[i + 1] for i in shown)]], rows)
 
 
 def _has_numbers(cells: Sequence[formats.Cell]) -> bool:

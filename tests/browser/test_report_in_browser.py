@@ -16,6 +16,7 @@ from lpwd.analysis import cells, claims, figures
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import scale_config
 from lpwd.draw import words
+from lpwd.report import charts
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is lacking: make setup")
 from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
@@ -126,7 +127,7 @@ def test_it_opens_without_an_error_and_without_a_network(
     addresses = [request["request"]["url"] for request in sent]
     assert addresses[0] == page.as_uri()
     assert all(address.startswith(("blob:", "data:")) for address in addresses[1:])
-    for target in figures.FIGURES:
+    for target in charts.CHARTS:
         assert one(browser, f"#{target}-chart svg").size["width"] > 100
 
 
@@ -143,6 +144,92 @@ def test_on_a_phone_panels_stand_below_each_other(browser: Any, page: Path) -> N
         chart = one(browser, "#figure4-chart svg").size
         heights[size] = chart["height"] / chart["width"]
     assert heights[PHONE] > 2 * heights[DESKTOP]
+
+
+def test_the_answer_its_figure_and_the_counts_are_the_first_screen(
+    browser: Any, page: Path
+) -> None:
+    load(browser, page, (1280, 800))
+    assert one(browser, "#leads-chart svg").size["width"] > 400
+    for selector in ("header ol", "#leads-chart svg", ".tally"):
+        box = one(browser, selector).rect
+        assert box["y"] + box["height"] < 800
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_navigation_is_one_line_that_stays(browser: Any, page: Path, size: tuple[int, int]) -> None:
+    load(browser, page, size)
+    links = browser.find_elements(By.CSS_SELECTOR, "nav a")
+    assert len({link.rect["y"] for link in links}) == 1
+    browser.execute_script("document.getElementById('made').scrollIntoView()")
+    assert browser.execute_script("return arguments[0].getBoundingClientRect().top", links[0]) >= 0
+
+
+@pytest.mark.parametrize(("media", "is_dark"), [("screen", True), ("print", False)])
+def test_in_the_dark_all_is_dark_but_what_is_printed(
+    desktop: Any, media: str, is_dark: bool
+) -> None:
+    scheme = {"name": "prefers-color-scheme", "value": "dark"}
+    emulated = {"media": media, "features": [scheme]}
+    desktop.execute_cdp_cmd("Emulation.setEmulatedMedia", emulated)
+    try:
+        label = desktop.find_elements(By.CSS_SELECTOR, "#leads-chart .role-axis-label text")[0]
+        colours = [
+            one(desktop, "body").value_of_css_property("background-color"),
+            label.value_of_css_property("fill"),
+        ]
+        behind, ink = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
+        assert (behind < 100 and ink > 600) == is_dark
+        assert (behind > 600 and ink < 100) != is_dark
+    finally:
+        desktop.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def test_a_word_is_explained_where_a_section_first_has_it(desktop: Any) -> None:
+    abbrs = desktop.find_elements(By.CSS_SELECTOR, "#claims abbr")
+    texts = [abbr.text for abbr in abbrs]
+    assert {"WD", "RWD", "PWD", "LPWD", "held-out"} <= set(texts)
+    assert len(texts) == len(set(texts))
+    tip = one(desktop, "#tip")
+    first, other = abbrs[:2]
+    show(desktop, first)
+    webdriver.ActionChains(desktop).move_to_element(first).perform()
+    assert tip.text == first.get_attribute("data-meaning")
+    other.send_keys("")  # the focus alone
+    assert tip.text == other.get_attribute("data-meaning")
+    assert tip.rect["y"] > other.rect["y"]
+    desktop.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def test_table1_is_a_screen_high_and_shows_every_line_when_asked(desktop: Any) -> None:
+    section, more = one(desktop, "#table1"), "#table1 tr.more"
+    assert section.size["height"] < 800
+    lines = desktop.find_elements(By.CSS_SELECTOR, more)
+    assert lines
+    assert not any(line.is_displayed() for line in lines)
+    show(desktop, one(desktop, "#table1 .hint input")).click()
+    assert all(line.is_displayed() for line in lines)
+
+
+def test_on_a_phone_headers_and_labels_stay_in_view(browser: Any, page: Path) -> None:
+    load(browser, page, PHONE)
+    browser.execute_script("document.querySelector('#table1 .hint input').click()")
+    box = show(browser, one(browser, "#table1 > .scroll"))
+    browser.execute_script("arguments[0].scrollTo(250, 400)", box)
+    frame, table = box.rect, "#table1 > .scroll > table"
+    for selector in ("thead tr:nth-child(1) span", "thead tr:nth-child(2) span"):
+        rects = [e.rect for e in browser.find_elements(By.CSS_SELECTOR, f"{table} {selector}")]
+        assert all(frame["y"] <= rect["y"] < frame["y"] + 80 for rect in rects)
+        assert any(frame["x"] + 80 < rect["x"] < frame["x"] + 300 for rect in rects)
+    labels = browser.find_elements(By.CSS_SELECTOR, f"{table} tbody th")
+    assert {label.rect["x"] for label in labels} == {frame["x"]}
 
 
 # -- what opens ------------------------------------------------------------------------------------
@@ -298,7 +385,9 @@ def test_paper_shows_what_opens_on_the_screen(desktop: Any) -> None:
     try:
         words = desktop.find_elements(By.CSS_SELECTOR, ".claim details p")[0]
         assert desktop.execute_script("return arguments[0].checkVisibility()", words)
-        assert desktop.find_elements(By.CSS_SELECTOR, "#table1 tr.print")[0].is_displayed()
+        for kind in ("print", "more"):
+            row = desktop.find_elements(By.CSS_SELECTOR, f"#table1 tr.{kind}")[0]
+            assert row.is_displayed()
         assert not one(desktop, "body > nav").is_displayed()
         assert not one(desktop, "#runs .dt-container").is_displayed()
         pdf = desktop.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})

@@ -139,7 +139,7 @@ def test_figure3b_is_pwd_minus_rwd_seed_by_seed(results: MainGrid) -> None:
 
 def test_figure4_circles_the_best_and_centres_the_difference(results: MainGrid) -> None:
     figure = figures.plot("figure4", results)
-    wd, difference = figure.axes[0], figure.axes[8]
+    wd, _, difference, *_ = figure.axes
     (circle,) = [patch for patch in wd.patches if isinstance(patch, Circle)]
     assert circle.center == (0, 1)  # smallest λ, base η
     norm = difference.images[0].norm
@@ -150,7 +150,7 @@ def test_figure4_circles_the_best_and_centres_the_difference(results: MainGrid) 
 def test_figure4_hatches_what_diverged(results: MainGrid) -> None:
     figure = figures.plot("figure4", results)
     hatched = [sum(bool(patch.get_hatch()) for patch in ax.patches) for ax in figure.axes[:12]]
-    assert hatched == [0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1]  # WD and the difference, SGDM
+    assert hatched == [0, 0, 0, 1, 0, 1] * 2  # WD and the difference, SGDM
 
 
 def test_figure5_takes_every_model_at_the_first_ones_rates(results: MainGrid) -> None:

@@ -165,6 +165,10 @@ def test_every_claim_has_its_plain_words_and_a_drawing_to_look_at() -> None:
     assert {plain.target for plain in verdicts.PLAIN.values()} <= drawings
 
 
+def test_effects_in_words_are_of_units_that_claims_have() -> None:
+    assert set(verdicts.IN_WORDS) < {claim.unit for claim in claims.CLAIMS}
+
+
 def test_verdicts_are_those_of_the_claims(mini: MainGrid, page: Page) -> None:
     frame = claims.data(mini)
     badges = [e for e in page.find("span", "claims") if "badge" in e.get("class", "")]
@@ -341,23 +345,19 @@ def luminance(colour: str) -> float:
 
 
 def rules_of_badges() -> Iterator[tuple[str, str]]:
+    """Background and text of each badge, where it is light and where it is dark."""
     style = Path(report.__file__).with_name("page.css").read_text()
     for verdict in verdicts.SIGNS:
         found = re.search(rf"\.{verdict.replace(' ', '-')} {{(.+?)}}", style)
         assert found, verdict
-        background, colour = (
-            re.search(rf"{name}: (#\w+)", f" {found[1]}")
-            for name in (r"[ ;]background", r"[ ;]color")
-        )
-        assert background
-        assert colour
-        yield background[1], colour[1]
+        both = re.findall(r"light-dark\((#\w{6}), (#\w{6})\)", found[1])
+        assert len(both) == 2, verdict
+        yield from zip(*both, strict=True)
 
 
 def test_badges_have_the_contrast_that_eyes_need() -> None:
     for colours in rules_of_badges():
-        full = [c if len(c) == 7 else "#" + "".join(2 * d for d in c[1:]) for c in colours]
-        low, high = sorted(map(luminance, full))
+        low, high = sorted(map(luminance, colours))
         assert (high + 0.05) / (low + 0.05) >= 7
 
 

@@ -52,16 +52,18 @@ def pictures(name: str, figure: Figure) -> dict[str, bytes]:
     return contents
 
 
-def new_figure(
-    width: float, height: float, title: str, scale: DictConfig, *datasets: str
-) -> Figure:
+#: All figures are as wide as a page's text (inches), so that 7 points are 7 points in each.
+WIDTH = 7.2
+
+
+def new_figure(height: float, title: str, scale: DictConfig, *datasets: str) -> Figure:
     """An empty figure (inches) whose title says what it shows and at which scale.
 
     The datasets are those that it shows: the scale's last, if none is named.
     """
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(WIDTH, height))
     note = paper.scale_note(scale, *(datasets or scale.grid.datasets[-1:]))
-    characters = int(14 * width)
+    characters = int(14 * WIDTH)
     figure.suptitle(f"{textwrap.fill(title, characters)}\n{textwrap.fill(note, characters)}")
     return figure
 
@@ -90,11 +92,6 @@ def curve(ax: Axes, frame: pd.DataFrame, x: str, y: str, label: str, look: Look)
         ax.fill_between(mean.index, low, high, color=look["color"], alpha=0.2, linewidth=0)
     if by_x.mean().isna().any():
         ax.plot(mean.index[-1], mean.iloc[-1], "x", color="black", markersize=7, zorder=5)
-
-
-def panel_width(scale: DictConfig) -> float:
-    """Inches for a heatmap with its labels: as wide as its cells, and room for the title."""
-    return max(2.1, 0.7 + 0.27 * len(scale.grid.rate_factors))
 
 
 def whole_ticks(axis: Axis) -> None:
@@ -139,7 +136,7 @@ def heatmap(
     `diverged` is a matrix of the same shape, true where a run diverged.
     """
     cells, lost = values.to_numpy(float), diverged.to_numpy(bool)
-    image = ax.imshow(cells, norm=norm, cmap=cmap, aspect="equal")
+    image = ax.imshow(cells, norm=norm, cmap=cmap, aspect="auto")
     for (row, column), value in np.ndenumerate(cells):
         if lost[row, column]:
             box = Rectangle((column - 0.5, row - 0.5), 1, 1, hatch="/////")
@@ -148,17 +145,13 @@ def heatmap(
         elif np.isfinite(value):
             shade = "white" if _is_dark(image, value) else "black"
             place = {"ha": "center", "va": "center", "in_layout": False}  # inside its cell
-            ax.text(column, row, text(value), color=shade, fontsize=5.5, **place)
+            ax.text(column, row, text(value), color=shade, fontsize=6.5, **place)
     if circled and np.isfinite(cells).any():
         row, column = np.unravel_index(np.nanargmax(cells), cells.shape)
         ax.add_patch(
-            Circle((float(column), float(row)), 0.47, fill=False, edgecolor="black", linewidth=1.4)
+            Circle((float(column), float(row)), 0.46, fill=False, edgecolor="black", linewidth=1.4)
         )
-    ax.set_xticks(
-        range(values.shape[1]),
-        _rate_labels(values.columns),
-        rotation=90,
-    )
+    ax.set_xticks(range(values.shape[1]), _rate_labels(values.columns), rotation=90)
     ax.set_yticks(range(values.shape[0]), _rate_labels(values.index))
     ax.grid(False)
     ax.spines[:].set_visible(False)

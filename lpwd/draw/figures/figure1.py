@@ -19,7 +19,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     frame = frames["figure1"]
     lr, rate = strong_penalty(scale, "adam")
     where = f"η = {number(lr)}, λ = {number(rate)}, Adam"
-    figure = new_figure(7, 4.6, f"WD and LPWD under the strongest penalty ({where})", scale)
+    figure = new_figure(4.6, f"WD and LPWD under the strongest penalty ({where})", scale)
     columns = paper.adam_columns(scale)
     axes = figure.subplots(len(ROWS), len(columns), sharex=True, sharey="row", squeeze=False)
     for index, column in enumerate(columns):

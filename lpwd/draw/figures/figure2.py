@@ -22,7 +22,6 @@ from lpwd.draw.figures.common import (
     matrix,
     new_figure,
     note_gap,
-    panel_width,
     whole_ticks,
 )
 from lpwd.draw.words import short
@@ -32,13 +31,13 @@ R_OP = ["r_op_share", "r_op_size"]
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
-    """A column for each model and optimizer; above (a), below (b)."""
+    """A row for each model and optimizer; to the left (a), to the right (b)."""
     columns = paper.figure_columns(scale)
     means = frames["figure2b"]
     title = "Opposing penalty rate R$_{op}$ of WD: share of decayed weights, %; largest circled"
-    height = 3.8 + 0.34 * len(scale.grid.lr_factors)
-    figure = new_figure(panel_width(scale) * len(columns), height, title, scale)
-    curves, cells = figure.subplots(2, len(columns), squeeze=False)
+    height = 1 + (0.95 + 0.22 * len(scale.grid.lr_factors)) * len(columns)
+    figure = new_figure(height, title, scale)
+    curves, cells = figure.subplots(len(columns), 2, squeeze=False).T
     positive = (
         100 * means.loc[(means["r_op_share"] > 0) & (means["status"] == "done"), "r_op_share"]
     )
@@ -47,20 +46,17 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
         name = ", ".join(paper.column_names(column)[1:])
         if index:
             curves[index].sharey(curves[0])
-            curves[index].tick_params(labelleft=False)
         _curves(curves[index], _of(frames["figure2a"], column), scale, column)
         curves[index].set_title(f"(a) {name}")
         _cells(cells[index], _of(means, column), norm, rate_grid(scale, column.optimizer))
         cells[index].set_title(f"(b) {name}")
-        cells[index].set_xlabel("λ")
+        curves[index].set_ylabel("R$_{op}$ (%)")
+        cells[index].set(xlabel="λ", ylabel="η")
         if means.empty:
             note_gap(curves[index], "figure2", scale)
-    curves[0].set_ylabel("R$_{op}$ (%)")
-    cells[0].set_ylabel("η")
-    bar = figure.colorbar(
-        ScalarMappable(norm), ax=list(cells), label="mean R$_{op}$ (%)", shrink=0.8
-    )
-    log_ticks(bar.ax.yaxis)
+    below = {"location": "bottom", "aspect": 30, "shrink": 0.9}
+    bar = figure.colorbar(ScalarMappable(norm), ax=list(cells), label="mean R$_{op}$ (%)", **below)
+    log_ticks(bar.ax.xaxis)
     return figure
 
 
@@ -95,7 +91,7 @@ def _curves(ax: Axes, epochs: pd.DataFrame, scale: DictConfig, column: paper.Col
         Line2D([], [], color="black", linestyle=line, label=f"η={number(lr)}")
         for lr, line in shown_lrs.items()
     ]
-    legend_below(ax, 2, handles)
+    legend_below(ax, 5, handles)
 
 
 def _cells(ax: Axes, runs: pd.DataFrame, norm: LogNorm, rates: RateGrid) -> None:

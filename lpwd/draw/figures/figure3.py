@@ -16,7 +16,7 @@ from lpwd.draw.figures.common import SERIES_LOOKS, curve, legend_below, new_figu
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """(a) to the left, (b) to the right."""
-    figure = new_figure(7, 3.6, "Side effect of decay, and what PWD mends of it", scale)
+    figure = new_figure(3.6, "Side effect of decay, and what PWD mends of it", scale)
     left, right = figure.subplots(1, 2)
     _plot_zero_shot(left, frames["figure3a"], scale)
     _plot_gains(right, frames["figure3b"], scale)

@@ -13,49 +13,51 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.config.rates import RateGrid, rate_grid
-from lpwd.draw.figures.common import heatmap, matrix, new_figure, note_gap, panel_width
+from lpwd.draw.figures.common import heatmap, matrix, new_figure, note_gap
 from lpwd.draw.words import LOOKS, limits
 
 DIVERGING = "PuOr"
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
-    """A column for each model and optimizer; rows WD, LPWD, LPWD − WD."""
+    """A row for each model and optimizer; columns WD, LPWD, LPWD − WD."""
     frame = frames["figure4"]
     columns = paper.figure_columns(scale)
     title = "Test top-1 (%) of WD and LPWD at every η and λ, the best circled"
-    figure = new_figure(
-        panel_width(scale) * len(columns), 1.9 + 0.9 * len(scale.grid.lr_factors), title, scale
-    )
-    axes = figure.subplots(3, len(columns), squeeze=False)
+    height = 1 + (0.65 + 0.22 * len(scale.grid.lr_factors)) * len(columns)
+    figure = new_figure(height, title, scale)
+    axes = figure.subplots(len(columns), 3, squeeze=False)
     cells = []
     for column in columns:
         keep = (frame["model"] == column.model) & (frame["optimizer"] == column.optimizer)
         cells.append(_matrices(frame[keep], rate_grid(scale, column.optimizer)))
     norm = Normalize(*limits([value for values, _ in cells for value in values.values()]))
-    for column, (values, diverged), of_column in zip(columns, cells, axes.T, strict=True):
-        for ax, method in zip(of_column, values, strict=False):
+    for column, (values, diverged), row in zip(columns, cells, axes, strict=True):
+        for ax, method in zip(row, values, strict=False):
             heatmap(ax, values[method], norm, diverged[method], lambda v: f"{v:.1f}")
             ax.set_title(
                 f"{paper.METHOD_NAMES[method]}, {', '.join(paper.column_names(column)[1:])}"
             )
-            ax.set_xticklabels([])
             if values[method].isna().all(axis=None) and not diverged[method].any(axis=None):
                 note_gap(ax, "figure4", scale)
-    figure.colorbar(
-        ScalarMappable(norm),
-        ax=list(axes[:2].flat),
-        label="test top-1 (%)",
-        aspect=30,
-        shrink=0.9,
-        extend="min",
-    )
-    _plot_differences(figure, axes[2], cells)
+    accuracies = list(axes[:, :2].flat)
+    _bar(figure, ScalarMappable(norm), accuracies, "test top-1 (%)", 40, extend="min")
+    _plot_differences(figure, axes[:, 2], cells)
     for row in axes:
         row[0].set_ylabel("η")
-    for ax in axes[2]:
+        for ax in row[1:]:
+            ax.set_yticklabels([])
+    for ax in axes[-1]:
         ax.set_xlabel("λ")
     return figure
+
+
+def _bar(
+    figure: Figure, colours: ScalarMappable, axes: list[Axes], label: str, aspect: int, **ends: str
+) -> None:
+    figure.colorbar(
+        colours, ax=axes, label=label, location="bottom", aspect=aspect, shrink=0.9, **ends
+    )
 
 
 def _matrices(
@@ -87,11 +89,4 @@ def _plot_differences(
         either = diverged["wd"] | diverged["lpwd"]
         heatmap(ax, difference, norm, either, _signed, cmap=DIVERGING, circled=False)
         ax.set_title("LPWD − WD")
-    figure.colorbar(
-        ScalarMappable(norm, DIVERGING),
-        ax=list(axes),
-        label="points",
-        aspect=15,
-        shrink=0.9,
-        extend="both",
-    )
+    _bar(figure, ScalarMappable(norm, DIVERGING), list(axes), "points", 20, extend="both")

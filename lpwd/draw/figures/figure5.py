@@ -22,7 +22,7 @@ FRESH: dict[str, Any] = {"marker": "D", "markerfacecolor": "white", "linestyle":
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """The paper's statistic of seed 0 with its std as a band; fresh seeds with their interval."""
     frame = frames["figure5"]
-    figure = new_figure(6, 3.6, "WD and LPWD over the ConvNeXt series", scale)
+    figure = new_figure(3.6, "WD and LPWD over the ConvNeXt series", scale)
     ax = figure.subplots()
     series = list(scale.grid.series)
     for offset, (method, look) in zip((-0.06, 0.06), LOOKS.items(), strict=True):

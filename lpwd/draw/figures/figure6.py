@@ -38,7 +38,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     frame, widths = frames["figure6_points"], frames["figure6_width"]
     where = ", ".join(paper.column_names(paper.ablation_column(scale))[1:])
     title = f"Not in the paper: robustness to λ, each at its best η ({where})"
-    figure = new_figure(7.2, 4.4, title, scale)
+    figure = new_figure(4.4, title, scale)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (x, label) in zip(axes, AXES.items(), strict=True):
         for width in cast(Any, widths.itertuples()):

@@ -22,7 +22,7 @@ def plot(frame: pd.DataFrame, scale: DictConfig) -> Figure:
     """A line a column, the first on top; `frame`: `analysis.leads`. No interval without seeds."""
     with matplotlib.style.context(STYLE):
         title = "LPWD − WD, each at its best rates; mean and 95 % interval of fresh seeds"
-        figure = new_figure(7.2, 0.9 + 0.28 * len(frame), title, scale, *scale.grid.datasets)
+        figure = new_figure(0.9 + 0.28 * len(frame), title, scale, *scale.grid.datasets)
         ax = figure.subplots()
         ax.axvline(0, color="black", linewidth=0.8)
         ax.axhline(len(frame) - 1.5, color="0.6", linewidth=0.6)
