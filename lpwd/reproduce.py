@@ -63,9 +63,10 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
         return 0
     if target == "clean-results":
         return clean(scale)
-    every = (*DRAWINGS, "controls", "rivals", "figure6", *pages_of(scale))
-    sets = {"all": (*DRAWINGS, *pages_of(scale)), "draw": every, "demo": ("table1", "figure1")}
-    targets = sets.get(target, (target,))
+    beside = ("controls", "rivals", "figure6") if target == "draw" else ()
+    targets = ("table1", "figure1") if target == "demo" else (target,)
+    if target in ("all", "draw"):
+        targets = (*DRAWINGS, *beside, *pages_of(scale))
     doctor.check_writable(results_dir(scale))
     failed = 0 if target == "draw" else train(targets, scale, seeds)
     main = draw(targets, scale)
@@ -115,11 +116,14 @@ def stored_runs(target: str, scale: str, seeds: int) -> int:
 
 def draw(targets: Sequence[str], scale: str) -> MainGrid:
     """Write each target's files from what is stored, gaps included; returns what was drawn."""
-    from lpwd import report  # altair and its kin take a second to import
-
     main = MainGrid.load(scale)
     for target in targets:
-        files = report.files(main) if target == "report" else drawings.files(target, main)
+        if target == "report":
+            from lpwd import report  # altair and its kin take a second to import
+
+            files = report.files(main)
+        else:
+            files = drawings.files(target, main)
         for name, content in files.items():
             path = results_dir(scale) / name
             write_whole(path, content)

@@ -42,9 +42,12 @@ def at_rates(method: str, runs: pd.DataFrame) -> str:
     return f"{method} (η = {number(lr)}, λ = {number(rate)})"
 
 
-def signed(difference: float) -> str:
-    """Two decimals and a sign; what differs by less than 1e-9 is the same number everywhere."""
-    return GAP if math.isnan(difference) else f"{round(difference, 9):+.2f}".replace("-", "−")
+def signed(difference: float, digits: int = 2) -> str:
+    """With a sign, which 0 has not; what differs by less than 1e-9 is the same text everywhere."""
+    if math.isnan(difference):
+        return GAP
+    value = round(round(difference, 9), digits) + 0.0  # never −0.0
+    return f"{value:{'+' if value else ''}.{digits}f}".replace("-", "−")
 
 
 def signed_span(found: Interval) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -13,7 +14,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.config.rates import rate_grid
-from lpwd.draw.words import LOOKS, limits, short
+from lpwd.draw.words import LOOKS, limits, short, signed
 from lpwd.report.specs import (
     CELL,
     DARK,
@@ -149,10 +150,6 @@ def figure4(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
     return panels(*heatmaps, curves).add_params(pick_column("figure4", columns, columns[0]))
 
 
-def _signed(points: float) -> str:
-    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0: never −0.0
-
-
 def _differences(by_method: dict[str, pd.DataFrame], pick: alt.Parameter) -> Any:
     wd, lpwd = by_method["wd"], by_method["lpwd"]
     difference = lpwd["value"] - wd["value"]
@@ -160,7 +157,7 @@ def _differences(by_method: dict[str, pd.DataFrame], pick: alt.Parameter) -> Any
     reach = -limits([-difference.abs().to_frame()])[0] or 1.0
     cells = wd.assign(
         value=difference,
-        text=_texts(difference, _signed, either),
+        text=_texts(difference, partial(signed, digits=1), either),
         hash=wd["hash"] + " and " + lpwd["hash"],
         dark=difference.abs() > 0.6 * reach,
     )

@@ -74,7 +74,7 @@ def test_a_difference_tells_what_it_rests_on(jobs: list[dict[str, Any]]) -> None
         return pd.DataFrame(rows, columns=layout.header[0]).set_index("Part")
 
     moment = "The moment: after the update"
-    assert texts(0).loc[moment, "Difference"] == "+0.00 (seed 0)"
+    assert texts(0).loc[moment, "Difference"] == "0.00 (seed 0)"
     assert texts(3).loc[moment, "Difference"] == "0 in every seed"
     assert texts(3).loc["All of it", "Under the strongest penalty"] == "+3.00 [+3.00, +3.00]"
     assert texts(0).loc[moment, "Cells won : lost"] == "0 : 0 of 14"

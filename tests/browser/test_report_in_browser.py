@@ -228,7 +228,7 @@ def test_on_a_phone_headers_and_labels_stay_in_view(browser: Any, page: Path) ->
         rects = [e.rect for e in browser.find_elements(By.CSS_SELECTOR, f"{table} {selector}")]
         assert all(frame["y"] <= rect["y"] < frame["y"] + 80 for rect in rects)
         assert any(frame["x"] + 80 < rect["x"] < frame["x"] + 300 for rect in rects)
-    labels = browser.find_elements(By.CSS_SELECTOR, f"{table} tbody th")
+    labels = browser.find_elements(By.CSS_SELECTOR, f"{table} tr.main th")
     assert {label.rect["x"] for label in labels} == {frame["x"]}
 
 

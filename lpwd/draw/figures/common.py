@@ -107,8 +107,8 @@ def legend_below(ax: Axes, columns: int, handles: Sequence[Artist] | None = None
 
 
 def log_ticks(axis: Axis) -> None:
-    """1, 2, 5, 10 … in plain digits on a logarithmic axis."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """1, 3, 10 … in plain digits on a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1, 3), numticks=20))
     axis.set_major_formatter(FormatStrFormatter("%g"))
     axis.set_minor_locator(NullLocator())
 

@@ -17,7 +17,6 @@ from lpwd.config.rates import RateGrid, number, rate_grid
 from lpwd.draw.figures.common import (
     SERIES_LOOKS,
     heatmap,
-    legend_below,
     log_ticks,
     matrix,
     new_figure,
@@ -35,7 +34,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     columns = paper.figure_columns(scale)
     means = frames["figure2b"]
     title = "Opposing penalty rate R$_{op}$ of WD: share of decayed weights, %; largest circled"
-    height = 1 + (0.95 + 0.22 * len(scale.grid.lr_factors)) * len(columns)
+    height = 1 + (0.75 + 0.22 * len(scale.grid.lr_factors)) * len(columns)
     figure = new_figure(height, title, scale)
     curves, cells = figure.subplots(len(columns), 2, squeeze=False).T
     positive = (
@@ -91,7 +90,7 @@ def _curves(ax: Axes, epochs: pd.DataFrame, scale: DictConfig, column: paper.Col
         Line2D([], [], color="black", linestyle=line, label=f"η={number(lr)}")
         for lr, line in shown_lrs.items()
     ]
-    legend_below(ax, 5, handles)
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1.6)
 
 
 def _cells(ax: Axes, runs: pd.DataFrame, norm: LogNorm, rates: RateGrid) -> None:

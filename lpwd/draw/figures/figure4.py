@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from omegaconf import DictConfig
 from lpwd.analysis import paper
 from lpwd.config.rates import RateGrid, rate_grid
 from lpwd.draw.figures.common import heatmap, matrix, new_figure, note_gap
-from lpwd.draw.words import LOOKS, limits
+from lpwd.draw.words import LOOKS, limits, signed
 
 DIVERGING = "PuOr"
 
@@ -73,10 +74,6 @@ def _matrices(
     return values, diverged
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
-
-
 def _plot_differences(
     figure: Figure,
     axes: Sequence[Axes],
@@ -87,6 +84,8 @@ def _plot_differences(
     norm = CenteredNorm(0, reach)
     for ax, difference, (_, diverged) in zip(axes, differences, cells, strict=True):
         either = diverged["wd"] | diverged["lpwd"]
-        heatmap(ax, difference, norm, either, _signed, cmap=DIVERGING, circled=False)
+        heatmap(
+            ax, difference, norm, either, partial(signed, digits=1), cmap=DIVERGING, circled=False
+        )
         ax.set_title("LPWD − WD")
     _bar(figure, ScalarMappable(norm, DIVERGING), list(axes), "points", 20, extend="both")
