@@ -13,6 +13,8 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -156,6 +158,19 @@ def heatmap(
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
+
+
+def colour_bar(
+    figure: Figure,
+    colours: ScalarMappable,
+    axes: Sequence[Axes],
+    label: str,
+    aspect: int,
+    extend: str = "neither",
+) -> Colorbar:
+    """What colours mean, under the axes that they are in; `extend`: the ends that are cut off."""
+    look = {"location": "bottom", "aspect": aspect, "shrink": 0.9, "extend": extend}
+    return figure.colorbar(colours, ax=axes, label=label, **look)
 
 
 def _rate_labels(rates: pd.Index) -> list[str]:

@@ -16,6 +16,7 @@ from lpwd.analysis import paper
 from lpwd.config.rates import RateGrid, number, rate_grid
 from lpwd.draw.figures.common import (
     SERIES_LOOKS,
+    colour_bar,
     heatmap,
     log_ticks,
     matrix,
@@ -53,8 +54,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
         cells[index].set(xlabel="λ", ylabel="η")
         if means.empty:
             note_gap(curves[index], "figure2", scale)
-    below = {"location": "bottom", "aspect": 30, "shrink": 0.9}
-    bar = figure.colorbar(ScalarMappable(norm), ax=list(cells), label="mean R$_{op}$ (%)", **below)
+    bar = colour_bar(figure, ScalarMappable(norm), list(cells), "mean R$_{op}$ (%)", 30)
     log_ticks(bar.ax.xaxis)
     return figure
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.config.rates import RateGrid, rate_grid
-from lpwd.draw.figures.common import heatmap, matrix, new_figure, note_gap
+from lpwd.draw.figures.common import colour_bar, heatmap, matrix, new_figure, note_gap
 from lpwd.draw.words import LOOKS, limits, signed
 
 DIVERGING = "PuOr"
@@ -42,8 +42,8 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
             if values[method].isna().all(axis=None) and not diverged[method].any(axis=None):
                 note_gap(ax, "figure4", scale)
     accuracies = list(axes[:, :2].flat)
-    _bar(figure, ScalarMappable(norm), accuracies, "test top-1 (%)", 40, extend="min")
-    _plot_differences(figure, axes[:, 2], cells)
+    colour_bar(figure, ScalarMappable(norm), accuracies, "test top-1 (%)", 40, "min")
+    _plot_differences(figure, list(axes[:, 2]), cells)
     for row in axes:
         row[0].set_ylabel("η")
         for ax in row[1:]:
@@ -51,14 +51,6 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("λ")
     return figure
-
-
-def _bar(
-    figure: Figure, colours: ScalarMappable, axes: list[Axes], label: str, aspect: int, **ends: str
-) -> None:
-    figure.colorbar(
-        colours, ax=axes, label=label, location="bottom", aspect=aspect, shrink=0.9, **ends
-    )
 
 
 def _matrices(
@@ -76,7 +68,7 @@ def _matrices(
 
 def _plot_differences(
     figure: Figure,
-    axes: Sequence[Axes],
+    axes: list[Axes],
     cells: Sequence[tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]],
 ) -> None:
     differences = [values["lpwd"] - values["wd"] for values, _ in cells]
@@ -88,4 +80,4 @@ def _plot_differences(
             ax, difference, norm, either, partial(signed, digits=1), cmap=DIVERGING, circled=False
         )
         ax.set_title("LPWD − WD")
-    _bar(figure, ScalarMappable(norm, DIVERGING), list(axes), "points", 20, extend="both")
+    colour_bar(figure, ScalarMappable(norm, DIVERGING), axes, "points", 20, "both")
