@@ -94,7 +94,8 @@ CHARTS = {
     "figure2": (
         "How often WD pushes weights the wrong way",
         "R_op is the share of decayed weights that the decay moves away from zero. Each cell is one"
-        " run of WD. Pick a cell to see R_op of all methods by epoch at those rates.",
+        " run of WD, the largest circled. Pick a cell to see R_op of all methods by epoch at those"
+        " rates.",
         NO_CHOICE,
         figure2,
     ),
@@ -107,15 +108,16 @@ CHARTS = {
     ),
     "figure4": (
         "WD and LPWD at all rates",
-        "Each cell is one run. Purple: LPWD is better; orange: WD is. Pick a cell to see the test"
-        " accuracy by epoch at those rates.",
+        "Each cell is one run, the best circled. Purple: LPWD is better; orange: WD is. Pick a cell"
+        " to see the test accuracy by epoch at those rates.",
         PAPERS,
         figure4,
     ),
     "figure5": (
         "WD and LPWD over the ConvNeXt series",
         "Each method at the rates chosen for the smallest model. Lines and bands are seed 0: mean"
-        " and standard deviation over its best epochs.",
+        " and standard deviation over its best epochs. Diamonds are the mean of fresh seeds, the"
+        " dots beside them, with its 95 % interval.",
         PAPERS,
         figure5,
     ),
