@@ -86,7 +86,8 @@ def records(frame: pd.DataFrame) -> Any:
 
 
 def inline_data(frame: pd.DataFrame) -> alt.InlineData:
-    return alt.InlineData(values=records(frame))
+    """As a tuple: Altair copies a list, with all its rows, whenever it copies a chart."""
+    return alt.InlineData(values=cast(Any, tuple(records(frame))))
 
 
 # -- what readers pick -----------------------------------------------------------------------------
