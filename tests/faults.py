@@ -137,12 +137,14 @@ def serve() -> None:
     import lpwd.sweep.workers
     import lpwd.train
     import lpwd.training.loop  # noqa: F401
+    from lpwd.config.compose import composed
     from lpwd.inputs.augment import import_albumentations
     from lpwd.inputs.data import digits
 
     torch.set_num_threads(1)
     digits()
     import_albumentations()
+    composed(["scale=smoke"])  # Hydra imports as it reads; `nobody` may not reach Python's files
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:

@@ -418,7 +418,7 @@ def test_a_large_rate_is_one_of_the_two_largest_of_the_scales_own_grid() -> None
     scale = scale_config("scratch")
     scale.epochs = 2
     main = simulated.main(scale, seeds=3, keep=lambda run: run["method"] in ("rwd", "pwd"))
-    assert set(curves.pwd_over_rwd(main).effects["cell"]) == {"λ=8", "λ=3"}
+    assert set(curves.pwd_over_rwd(main).effects["cell"]) == {"λ=4", "λ=2"}
 
 
 def test_a_cell_is_equivalent_to_wd_within_the_papers_own_difference_there() -> None:
