@@ -26,8 +26,8 @@ def sentences(main: MainGrid) -> list[str]:
     ours, theirs = in_the_mean(main, columns, "lpwd", "wd")
     worth, worth_reported = in_the_mean(main, columns, "wd", "baseline")
     found = [
-        f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1"
-        f" {where} (95 % interval); the paper prints {words.signed(theirs)}."
+        f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1 (95 %"
+        f" interval) {where}; the paper prints {words.signed(theirs)}."
         f"{_equivalent(ours, theirs)}",
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
         f" none; the paper prints {words.signed(worth_reported)}.{_room(worth, theirs)}",
@@ -40,7 +40,7 @@ def _settings(columns: list[Column], main: MainGrid) -> str:
     of = len(paper.columns(main.scale))
     if len(columns) > 1:
         return f"in the mean of {len(columns)} settings" + f" (of {of})" * (len(columns) < of)
-    return f"in one setting of {of}, {', '.join(paper.column_names(columns[0]))}"
+    return f"in one of {of} settings, {', '.join(paper.column_names(columns[0]))}"
 
 
 def _room(worth: Interval, lead: float) -> str:
@@ -58,7 +58,7 @@ def _parts(main: MainGrid) -> list[str]:
     if not all(step.known for step in steps):
         return []
     rwd, pwd = map(words.signed_span, steps)
-    said = "LPWD's other parts." if any(s.low > 0 for s in steps) else "Neither other part shows."
+    said = "The moment alone." if any(s.low > 0 for s in steps) else "No gain from the moment."
     return [
         f"**{said}** In the one setting that has them, decaying after the update (RWD) gives {rwd}"
         f" over WD, and decaying before the forward pass (PWD) {pwd}."
