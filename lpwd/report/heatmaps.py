@@ -88,7 +88,7 @@ def _heatmap(
     numbers = base.mark_text(fontSize=11).encode(text="text:N", color=ink, tooltip=tooltip)
     cells = cells.properties(name=name).add_params(pick)
     frame_of = base.transform_filter(pick).mark_rect(fill=None, stroke="#000", strokeWidth=3)
-    circle = base.transform_filter("datum.circled").mark_point(size=1100, stroke="#000")
+    circle = base.transform_filter("datum.circled").mark_point(size=1100, stroke="#000", aria=False)
     return alt.layer(cells, numbers, circle, frame_of).properties(
         title=title, width=alt.Step(CELL), height=alt.Step(CELL)
     )
