@@ -10,7 +10,7 @@ from lpwd.analysis.intervals import Interval, equivalence, interval
 from lpwd.analysis.leads import lead, reported
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import PAPERS
+from lpwd.analysis.protocols import HELD_OUT, PAPERS
 from lpwd.draw import words
 
 
@@ -24,10 +24,12 @@ def sentences(main: MainGrid) -> list[str]:
         return []
     where = _settings(columns, main)
     ours, theirs = in_the_mean(main, columns, "lpwd", "wd")
+    held_out = _mean(main, columns, "lpwd", "wd", HELD_OUT)
     worth, worth_reported = in_the_mean(main, columns, "wd", "baseline")
     found = [
         f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1 (95 %"
-        f" interval) {where}; the paper prints {words.signed(theirs)}."
+        f" interval) {where}, {words.signed_span(held_out)} by the held-out protocol; the paper"
+        f" prints {words.signed(theirs)}."
         f"{_equivalent(ours, theirs)}",
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
         f" none; the paper prints {words.signed(worth_reported)}.{_room(worth, theirs)}",
@@ -78,8 +80,10 @@ def in_the_mean(
     return _mean(main, columns, method, other), float(np.mean(printed))
 
 
-def _mean(main: MainGrid, columns: list[Column], method: str, other: str) -> Interval:
-    of = pd.DataFrame({column: _fresh(main, column, method, other) for column in columns})
+def _mean(
+    main: MainGrid, columns: list[Column], method: str, other: str, protocol: str = PAPERS
+) -> Interval:
+    of = pd.DataFrame({c: _fresh(main, c, method, other, protocol) for c in columns})
     return interval(of.mean(axis=1, skipna=False))
 
 
@@ -88,8 +92,10 @@ def in_ablation(main: MainGrid, method: str) -> Interval:
     return interval(_fresh(main, paper.ablation_column(main.scale), method, "wd"))
 
 
-def _fresh(main: MainGrid, column: Column, method: str, other: str) -> pd.Series:
-    return lead(main, column, PAPERS, method, other).drop(0, errors="ignore")
+def _fresh(
+    main: MainGrid, column: Column, method: str, other: str, protocol: str = PAPERS
+) -> pd.Series:
+    return lead(main, column, protocol, method, other).drop(0, errors="ignore")
 
 
 def _equivalent(found: Interval, reported: float) -> str:

@@ -114,9 +114,9 @@ def test_the_answer_follows_from_the_numbers() -> None:
 
     assert "So a better decay could show." in told(9)
     assert "no better decay can show" in told(-9)
-    assert "in the mean of 4 settings;" in told(9)
+    assert "in the mean of 4 settings, " in told(9)
     part = told(9, keep=lambda run: run["model"] != "swin_micro")
-    assert "in the mean of 2 settings (of 4);" in part
+    assert "in the mean of 2 settings (of 4), " in part
     assert told(9, keep=lambda run: run["method"] != "wd") == "Not trained yet."
 
 
