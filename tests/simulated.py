@@ -14,6 +14,7 @@ from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.rates import rate_grid
 from lpwd.store import frames, identity, summary
 from lpwd.store.frames import Results
+from lpwd.store.rows import row_of_settings
 
 Run = dict[str, Any]
 
@@ -61,7 +62,7 @@ def stored(
     made = []
     for settings in jobs:
         for seed in range(seeds + 1):
-            row = {**frames.row_of_settings(settings), "seed": seed}
+            row = {**row_of_settings(settings), "seed": seed}
             row |= {"lr_factor": 1.0, "rate_factor": 1.0}
             row["hash"] = identity.run_id({**settings, "seed": seed})
             run_row, epochs, _ = simulate(row, scale, top1(row), diverges=False)

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lpwd.store.files import from_parquet, write_whole
-from lpwd.store.identity import Settings, setting_id
-from lpwd.store.rows import RUN_COLUMNS, check_value, sound_rows
+from lpwd.store.rows import RUN_COLUMNS, check_value, row, sound_rows
 from lpwd.store.run_file import Record
 
 
@@ -58,35 +57,6 @@ ZERO_SHOT_COLUMNS: dict[str, str] = {"hash": "str", "step": "int64", "test_top1"
 SETTINGS_COLUMNS: dict[str, str] = {"hash": "str", "settings": "str"}
 
 
-def row(record: Record) -> dict[str, Any]:
-    """A run as a row of runs.csv."""
-    values = {"hash": record["hash"]} | row_of_settings(record["settings"]) | record["summary"]
-    return {name: values[name] for name in RUN_COLUMNS}
-
-
-def row_of_settings(settings: Settings) -> dict[str, Any]:
-    """The columns of runs.csv that the settings fill."""
-    decay, scale = settings["decay"], settings["scale"]
-    return {
-        "data": settings["data"]["name"],
-        "model": settings["model"]["name"],
-        "optimizer": settings["optimizer"]["name"],
-        "method": decay["method"],
-        "profile": decay.get("profile", "uniform"),
-        "normalize": decay.get("normalize", "none"),
-        "layers": decay.get("layers", "block"),
-        "coupled": decay.get("coupled", True),
-        "exclude": ",".join(decay.get("exclude", ())),
-        "towards": decay.get("towards") or "",
-        "lr": settings["optimizer"]["lr"],
-        "rate": decay.get("rate"),
-        "seed": settings["seed"],
-        "setting": setting_id(settings),
-        "epochs": scale["epochs"],
-        "batch_size": scale["batch_size"],
-    }
-
-
 def of_records(records: Iterable[Record]) -> Results:
     """The frames of these runs; NaN where a record has null."""
     records = list(records)
@@ -125,7 +95,14 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame with page checksums, so that `read_parquet` notices damage."""
     sink = pa.BufferOutputStream()
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=["hash"],  # of a measured number, hardly two are equal
+        write_page_checksum=True,
+    )
     write_whole(path, sink.getvalue().to_pybytes())
 
 

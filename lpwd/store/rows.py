@@ -8,10 +8,12 @@ import io
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lpwd.config.errors import first_line
 from lpwd.store.files import set_aside
+from lpwd.store.identity import Settings, setting_id
+from lpwd.store.run_file import Record
 
 T = TypeVar("T")
 
@@ -62,6 +64,35 @@ RUN_COLUMNS: dict[str, str] = {
 
 #: Columns that files of before them lack, with the value that their runs had.
 YOUNGER_COLUMNS = {"towards": ""}
+
+
+def row(record: Record) -> dict[str, Any]:
+    """A run as a row of runs.csv."""
+    values = {"hash": record["hash"]} | row_of_settings(record["settings"]) | record["summary"]
+    return {name: values[name] for name in RUN_COLUMNS}
+
+
+def row_of_settings(settings: Settings) -> dict[str, Any]:
+    """The columns of runs.csv that the settings fill."""
+    decay, scale = settings["decay"], settings["scale"]
+    return {
+        "data": settings["data"]["name"],
+        "model": settings["model"]["name"],
+        "optimizer": settings["optimizer"]["name"],
+        "method": decay["method"],
+        "profile": decay.get("profile", "uniform"),
+        "normalize": decay.get("normalize", "none"),
+        "layers": decay.get("layers", "block"),
+        "coupled": decay.get("coupled", True),
+        "exclude": ",".join(decay.get("exclude", ())),
+        "towards": decay.get("towards") or "",
+        "lr": settings["optimizer"]["lr"],
+        "rate": decay.get("rate"),
+        "seed": settings["seed"],
+        "setting": setting_id(settings),
+        "epochs": scale["epochs"],
+        "batch_size": scale["batch_size"],
+    }
 
 
 def check_value(row: Iterable[str]) -> str:

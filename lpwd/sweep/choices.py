@@ -11,8 +11,9 @@ from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import PAPERS, PROTOCOLS, Candidates
 from lpwd.config.compose import scale_config
 from lpwd.config.errors import ConfigError
-from lpwd.store.frames import DECAY_COLUMNS, Results, only, row_of_settings
+from lpwd.store.frames import DECAY_COLUMNS, Results, only
 from lpwd.store.identity import Settings
+from lpwd.store.rows import row_of_settings
 from lpwd.store.summary import held_out
 
 

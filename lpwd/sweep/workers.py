@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import os
 import pickle
 import signal
@@ -199,8 +198,6 @@ def serve(pipe: Any, slot: str | None, context: bytes) -> None:
             pipe.send(failed(Lost(f"GPU {slot} failed: {fault}")))
             os._exit(1)  # no later run could use it, and to clean up could hang
         pipe.send(done)
-        if gc.get_freeze_count() == 0:
-            gc.freeze()  # what was imported stays: later collections need not look at it
 
 
 def _job_config(sweep: DictConfig, own: dict[str, Any], number: int) -> DictConfig:

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from lpwd.config.errors import ConfigError, first_line
 from lpwd.decay.layers import layer_index
 from lpwd.decay.weight_decay import WeightDecay
-from lpwd.store import frames, identity
+from lpwd.store import identity
+from lpwd.store.rows import row_of_settings
 from lpwd.store.store import Store
 from lpwd.store.summary import summarize
 from lpwd.training.build import Training
@@ -130,7 +131,7 @@ def _start(training: Training, store: Store, run: str) -> Any:
 def config(training: Training, run: str) -> dict[str, Any]:
     """The run's settings by their names in runs.csv, λ_i of each layer, and the whole config."""
     whole = cast(dict[str, Any], OmegaConf.to_container(training.cfg, resolve=True))
-    settings = frames.row_of_settings(identity.settings(whole))
+    settings = row_of_settings(identity.settings(whole))
     return {"hash": run, **settings, "lambda": layer_rates(training.decay), "config": whole}
 
 

@@ -93,7 +93,7 @@ def record(seed: int = 0, **summary: Any) -> run_file.Record:
     numbers = {name: 0.5 for name, kind in frames.RUN_COLUMNS.items() if kind == "float64"}
     counts = {name: 7 for name, kind in frames.RUN_COLUMNS.items() if kind == "int64"}
     texts = {name: "x" for name, kind in frames.RUN_COLUMNS.items() if kind == "str"}
-    own = set(frames.row_of_settings(known))
+    own = set(rows.row_of_settings(known))
     rest = {k: v for k, v in (numbers | counts | texts).items() if k not in own and k != "hash"}
     epoch = {name: 1.5 for name in frames.EPOCH_COLUMNS if name not in ("hash", "epoch")}
     epoch |= {"r_op_share_layers": [0.1, 0.2], "r_op_size_layers": [0.3, 0.4]}

@@ -12,6 +12,7 @@ from lpwd.config.errors import ConfigError
 from lpwd.config.paths import ROOT
 from lpwd.store import frames, identity
 from lpwd.store.frames import Results
+from lpwd.store.rows import row_of_settings
 from lpwd.sweep import grids, plan
 from lpwd.sweep.choices import ChoiceMissing
 
@@ -112,9 +113,7 @@ def test_fresh_seeds_at_the_rates_of_both_protocols() -> None:
     results = simulated.make(scale, keep=lambda run: run["method"] == "wd" and run["seed"] == 0)
     rows = results.runs.head(len(jobs)).copy()
     best, held_out = 1, 2  # the first by the test set, the second by the held-out images
-    of_job = {
-        key: [frames.row_of_settings(job.settings)[key] for job in jobs] for key in main_grid.KIND
-    }
+    of_job = {key: [row_of_settings(job.settings)[key] for job in jobs] for key in main_grid.KIND}
     names = [job.run for job in jobs]
     lrs = [job.settings["optimizer"]["lr"] for job in jobs]
     rates = [job.settings["decay"]["rate"] for job in jobs]
