@@ -8,6 +8,7 @@ python -m lpwd.reproduce plan --scale paper
 from __future__ import annotations
 
 import argparse
+import gc
 import shutil
 import sys
 from collections.abc import Sequence
@@ -116,6 +117,7 @@ def stored_runs(target: str, scale: str, seeds: int) -> int:
 
 def draw(targets: Sequence[str], scale: str) -> MainGrid:
     """Write each target's files from what is stored, gaps included; returns what was drawn."""
+    gc.disable()  # this process draws and ends: 0.1 GB more, and a tenth sooner
     main = MainGrid.load(scale)
     for target in targets:
         if target == "report":

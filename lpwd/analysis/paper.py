@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 from omegaconf import DictConfig
 
-from lpwd.config.compose import composed
+from lpwd.config.compose import composer
 from lpwd.config.paths import ROOT
 
 REPORTED = ROOT / "results" / "reported"
@@ -119,7 +119,7 @@ def scale_note(scale: DictConfig, *datasets: str) -> str:
 @cache
 def from_scratch(scale: str) -> bool:
     """Does a scale train its models from scratch? The paper's are pretrained."""
-    return not composed([f"scale={scale}"]).model.pretrained
+    return not composer().config([f"scale={scale}"])["model"]["pretrained"]
 
 
 #: Targets that say nothing without fresh seeds.

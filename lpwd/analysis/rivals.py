@@ -9,7 +9,6 @@ import pandas as pd
 from lpwd.analysis import cells, paper
 from lpwd.analysis.kinds import Kind, candidates
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.config.compose import composed
 
 KINDS = [
     Kind("baseline"),
@@ -32,8 +31,7 @@ def rivals(main: MainGrid) -> pd.DataFrame:
     wd = main.cell(column, "wd")
     # A rival's difference from WD is held against the size of LPWD's in the paper.
     effect = cells.table3(main).set_index("method")["paper_mean"]
-    pretrained = composed([f"scale={main.scale.name}"]).model.pretrained is not False
-    kinds = KINDS + TOWARDS * pretrained
+    kinds = KINDS if paper.from_scratch(main.scale.name) else KINDS + TOWARDS
     of_kind = {kind.name: candidates(main, column, kind) for kind in kinds}
     return pd.DataFrame(
         [

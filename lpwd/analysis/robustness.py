@@ -23,7 +23,7 @@ from lpwd.analysis.kinds import Kind, candidates
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import DIVERGED, PAPERS, Candidates, difference
-from lpwd.config.compose import composed
+from lpwd.config.compose import composed, composer
 
 BASELINE = Kind("baseline")
 KINDS = (WD, RWD, PWD, LPWD, Kind("lpwd", normalize="params"), Kind("cwd"))
@@ -96,7 +96,7 @@ def effective_steps(main: MainGrid, column: Column, runs: pd.DataFrame) -> float
     """Ση_t/η over a whole run: the steps, or (steps + 1)/2 of them where η falls by a cosine."""
     steps = float(runs["steps"].max()) if len(runs) else math.nan
     overrides = [f"scale={main.scale.name}", f"optimizer={column.optimizer}"]
-    schedule = composed(overrides).optimizer.schedule
+    schedule = composer().config(overrides)["optimizer"]["schedule"]
     return {"constant": steps, "cosine": (steps + 1) / 2}[schedule]
 
 
