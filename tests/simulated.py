@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -114,13 +115,9 @@ def simulate(
     """A run's row, epochs and zero-shot curve: top-1 climbs to its last value, losses fall."""
     name = "-".join(str(run[key]) for key in ("data", "model", "optimizer", "method", "seed"))
     name = f"{name}-{run['lr']}-{run['rate']}"
-    epochs = [epoch(run, name, n, scale, top1) for n in range(1, scale.epochs + 1)]
-    if diverges:
-        epochs = epochs[:2]
-        epochs[-1] |= dict.fromkeys(
-            ("train_loss", "test_top1", "test_a_top1", "test_b_top1", "heldout_top1"), float("nan")
-        )
-    last = epochs[-1]
+    of_decay = run["method"], run["lr_factor"], run["rate_factor"]
+    measured, summarized = train(*of_decay, scale.epochs, scale.images.heldout > 0, top1, diverges)
+    epochs = [{"hash": name, **row} for row in measured]
     row = dict.fromkeys(frames.RUN_COLUMNS, "") | {
         "hash": name,
         "profile": "linear" if run["method"] == "lpwd" else "uniform",
@@ -138,8 +135,8 @@ def simulate(
         "seconds": 1.0,
         "threads": 1,
         "status": "diverged" if diverges else "done",
-        "diverged_epoch": last["epoch"] if diverges else float("nan"),
-        **summary.summarize(epochs, scale.epochs),
+        "diverged_epoch": epochs[-1]["epoch"] if diverges else float("nan"),
+        **summarized,
         **{key: value for key, value in run.items() if not key.endswith("factor")},
     }
     curve = []
@@ -150,21 +147,41 @@ def simulate(
     return row, epochs, curve
 
 
-def epoch(run: Run, name: str, n: int, scale: DictConfig, top1: float) -> Run:
-    now = top1 - 2 * (scale.epochs - n)
+@cache
+def train(
+    method: str,
+    lr_factor: float,
+    rate_factor: float,
+    epochs: int,
+    heldout: bool,
+    top1: float,
+    diverges: bool,
+) -> tuple[list[Run], Run]:
+    """The epochs of a run, and their summary; the same for all seeds with the same top-1."""
     opposing = float("nan")
-    if run["method"] in ("wd", "rwd", "pwd", "lpwd"):
-        opposing = 0.01 * run["lr_factor"] ** 0.5 * run["rate_factor"] ** 0.25
-        opposing = 0.0 if run["method"] in ("rwd", "pwd") else opposing
+    if method in ("wd", "rwd", "pwd", "lpwd"):
+        opposing = 0.01 * lr_factor**0.5 * rate_factor**0.25
+        opposing = 0.0 if method in ("rwd", "pwd") else opposing
+    rows = [
+        epoch(n, top1 - 2 * (epochs - n), top1, heldout, opposing) for n in range(1, epochs + 1)
+    ]
+    if diverges:
+        rows = rows[:2]
+        rows[-1] |= dict.fromkeys(
+            ("train_loss", "test_top1", "test_a_top1", "test_b_top1", "heldout_top1"), float("nan")
+        )
+    return rows, summary.summarize(rows, epochs)
+
+
+def epoch(n: int, now: float, top1: float, heldout: bool, opposing: float) -> Run:
     return {
-        "hash": name,
         "epoch": n,
         "train_loss": 10 / n - top1 / 100,
         "seconds": 1.0,
         "test_top1": now,
         "test_a_top1": now + 1,
         "test_b_top1": now - 1,
-        "heldout_top1": now + 2 if scale.images.heldout else float("nan"),
+        "heldout_top1": now + 2 if heldout else float("nan"),
         "r_op_share": opposing,
         "r_op_size": opposing / 2,
         "weight_norm": 1.0,
