@@ -52,14 +52,14 @@ GROUPS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.lists(GROUPS, max_size=2, unique_by=lambda g: g[:5]), st.lists(VALUES, max_size=3))
 def test_any_overrides(groups: list[str], values: list[str]) -> None:
     overrides = [*SMOKE, *groups, *values]
     assert by_composer(overrides) == by_hydra(overrides)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.permutations([*SMOKE, "decay=wd", "decay.rate=1", "seed=2", "decay.rate=0.5"]))
 def test_any_order(overrides: list[str]) -> None:
     assert by_composer(overrides) == by_hydra(overrides)
