@@ -13,6 +13,7 @@ from lpwd.analysis.intervals import columns_of
 from lpwd.analysis.kinds import Kind, candidates
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import PAPERS, difference
+from lpwd.analysis.robustness import effective_steps
 
 KINDS = (Kind("l2"), WD, RWD, PWD, LPWD, Kind("lpwd", normalize="params"), Kind("cwd"))
 
@@ -21,9 +22,10 @@ KINDS = (Kind("l2"), WD, RWD, PWD, LPWD, Kind("lpwd", normalize="params"), Kind(
 def gains(main: MainGrid) -> pd.DataFrame:
     """A row a kind of decay: its gain over Baseline in points of test top-1.
 
-    name · reported: the paper's own gain, NaN where its Table 1 has none · seeds_*: of fresh seeds
-    at the rates that the paper's protocol chose, paired (`intervals.columns_of`). NaN while runs of
-    either grid, or the seeds, are missing.
+    name · reported: the paper's own gain, NaN where its Table 1 has none · total: Σηλ at the rates
+    that the paper's protocol chose, NaN for L2, whose λ passes through the optimizer · seeds_*: of
+    fresh seeds there, paired (`intervals.columns_of`). NaN while runs of either grid, or the seeds,
+    are missing.
     """
     column = paper.ablation_column(main.scale)
     baseline = main.cell(column, "baseline").fresh(PAPERS)
@@ -31,7 +33,12 @@ def gains(main: MainGrid) -> pd.DataFrame:
     rows = []
     for kind in KINDS:
         printed = paper.reported_cell("table1", kind.method, column)[0] if kind.is_printed else nan
-        fresh = candidates(main, column, kind).fresh(PAPERS)
-        over = columns_of("seeds", difference(fresh, baseline))
-        rows.append({"name": kind.name, "reported": printed - none, **over})
+        among = candidates(main, column, kind)
+        over = columns_of("seeds", difference(among.fresh(PAPERS), baseline))
+        chosen = among.choice(PAPERS)
+        total = nan
+        if len(chosen) and kind.method != "l2":
+            best = chosen.iloc[0]
+            total = best["lr"] * best["rate"] * effective_steps(main, column, among.runs)
+        rows.append({"name": kind.name, "reported": printed - none, "total": total, **over})
     return pd.DataFrame(rows)

@@ -23,26 +23,29 @@ def sentences(main: MainGrid) -> list[str]:
     if not columns:
         return []
     where = _settings(columns, main)
+    fine_tuning = ", fine-tuning," * paper.from_scratch(main.scale.name)
+    prints = f"the paper{fine_tuning} prints"
     ours, theirs = in_the_mean(main, columns, "lpwd", "wd")
     held_out = _mean(main, columns, "lpwd", "wd", HELD_OUT)
     worth, worth_reported = in_the_mean(main, columns, "wd", "baseline")
     found = [
         f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1 (95 %"
-        f" interval) {where}, {words.signed_span(held_out)} by the held-out protocol; the paper"
-        f" prints {words.signed(theirs)}."
-        f"{_equivalent(ours, theirs)}",
+        f" interval) {where}; {prints} {words.signed(theirs)}.{_equivalent(ours, theirs)} Rates are"
+        f" chosen on the test images there, as in the paper; chosen on others (*held-out*), it is"
+        f" {words.signed_span(held_out)}.",
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
-        f" none; the paper prints {words.signed(worth_reported)}.{_room(worth, theirs)}",
+        f" none; {prints} {words.signed(worth_reported)}.{_room(worth, theirs)}",
     ]
-    return [*found, *_parts(main)]
+    return [*found, *_l2(main, columns), *_parts(main)]
 
 
 def _settings(columns: list[Column], main: MainGrid) -> str:
     """Which columns of Table 1 a mean is of, and how many it lacks."""
     of = len(paper.columns(main.scale))
+    so_far = " trained so far" * (len(columns) < of)
     if len(columns) > 1:
-        return f"in the mean of {len(columns)} settings" + f" (of {of})" * (len(columns) < of)
-    return f"in one of {of} settings, {', '.join(paper.column_names(columns[0]))}"
+        return f"in the mean of {len(columns)} settings{so_far}"
+    return f"in the one setting{so_far}, {', '.join(paper.column_names(columns[0]))}"
 
 
 def _room(worth: Interval, lead: float) -> str:
@@ -50,20 +53,34 @@ def _room(worth: Interval, lead: float) -> str:
     if not worth.known:
         return ""
     if worth.high < lead:
-        return " Where decay is worth so little, no better decay can show."
+        return " So small a gain leaves little by which to tell one such decay from another."
     return " So a better decay could show." * (worth.low > lead)
 
 
+def _l2(main: MainGrid, columns: list[Column]) -> list[str]:
+    """L2 over WD, where its lead is clear: Adam divides L2's penalty, so it is another decay."""
+    ours, theirs = in_the_mean(main, columns, "l2", "wd")
+    if not (ours.known and ours.low > 0):
+        return []
+    held_out = words.signed_span(_mean(main, columns, "l2", "wd", HELD_OUT))
+    return [
+        f"**Plain L2 does no worse than either**: {words.signed_span(ours)} over WD, held-out"
+        f" {held_out}; the paper prints {words.signed(theirs)}."
+    ]
+
+
 def _parts(main: MainGrid) -> list[str]:
-    """LPWD's parts but the layers: the moment alone."""
+    """LPWD's parts but the layers: when the weights decay."""
     steps = [in_ablation(main, method) for method in ("rwd", "pwd")]
     if not all(step.known for step in steps):
         return []
     rwd, pwd = map(words.signed_span, steps)
-    said = "The moment alone." if any(s.low > 0 for s in steps) else "No gain from the moment."
+    gain = "A gain" if any(s.low > 0 for s in steps) else "No gain"
+    setting = ", ".join(paper.column_names(paper.ablation_column(main.scale)))
     return [
-        f"**{said}** In the one setting that has them, decaying after the update (RWD) gives {rwd}"
-        f" over WD, and decaying before the forward pass (PWD) {pwd}."
+        f"**{gain} from when the weights decay.** In the one setting with RWD and PWD ({setting}),"
+        f" decaying after the update (RWD) gives {rwd} over WD, and decaying before the forward"
+        f" pass (PWD) {pwd}."
     ]
 
 
@@ -102,4 +119,4 @@ def _equivalent(found: Interval, reported: float) -> str:
     margin, _ = equivalence(found, reported)
     if margin != margin:
         return ""
-    return f" Two one-sided tests say that any difference is smaller than ±{margin:.2f}."
+    return f" An equivalence test (two one-sided tests at 5 %) puts it within ±{margin:.2f}."

@@ -1,5 +1,6 @@
 """What the pages tell of the results is what is stored, and nothing else."""
 
+import math
 import re
 import subprocess
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 import simulated
 from conftest import REPOSITORY
 
-from lpwd.analysis import claims, leads
+from lpwd.analysis import claims, leads, paper
 from lpwd.analysis.gains import gains
 from lpwd.analysis.intervals import interval
 from lpwd.analysis.main_grid import MainGrid, as_printed
+from lpwd.analysis.protocols import PAPERS
 from lpwd.config.compose import scale_config
 from lpwd.draw import answer, pages, words
 from lpwd.draw import claims as verdicts
@@ -96,11 +98,16 @@ def test_gains_are_fresh_seeds_less_baselines() -> None:
     assert (wd["seeds_mean"], lpwd["seeds_mean"]) == pytest.approx((1, 3))
     assert (wd["reported"], lpwd["reported"]) == pytest.approx((0.82, 1.42))
     assert found.loc["CWD", "seeds_n"] == 0  # no rival was simulated
+    chosen = main.cell(paper.ablation_column(MINI), "wd").choice(PAPERS).iloc[0]
+    assert wd["total"] == pytest.approx(chosen["lr"] * chosen["rate"])  # a simulated run is a step
+    assert math.isnan(found.loc["L2", "total"])
     drawn = gains_figure.plot({"mini": gains(main), "scratch": gains(main)})
     assert [ax.get_title() for ax in drawn.axes] == [
         "fine-tuned (mini scale, 3 fresh seeds)",
         "from scratch (scratch scale, 3 fresh seeds)",
     ]
+    names = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert names == ["L2", "WD", "RWD", "PWD", "LPWD"]  # no line for what is trained nowhere
 
 
 def test_the_answer_follows_from_the_numbers() -> None:
@@ -113,11 +120,22 @@ def test_the_answer_follows_from_the_numbers() -> None:
         return answer.text(simulated.main(MINI, seeds=3, top1=top1, **kwargs))
 
     assert "So a better decay could show." in told(9)
-    assert "no better decay can show" in told(-9)
-    assert "in the mean of 4 settings, " in told(9)
+    assert "little by which to tell one such decay from another" in told(-9)
+    assert "in the mean of 4 settings; " in told(9)
     part = told(9, keep=lambda run: run["model"] != "swin_micro")
-    assert "in the mean of 2 settings (of 4), " in part
+    assert "in the mean of 2 settings trained so far; " in part
     assert told(9, keep=lambda run: run["method"] != "wd") == "Not trained yet."
+
+
+def test_l2_is_told_of_where_it_is_ahead() -> None:
+    def told(lead: float) -> str:
+        def top1(run: simulated.Run) -> float:
+            return 50 + 0.1 * run["seed"] + lead * (run["method"] == "l2")
+
+        return answer.text(simulated.main(MINI, seeds=3, top1=top1))
+
+    assert "**Plain L2 does no worse than either**: +1.00 [+1.00, +1.00] over WD" in told(1)
+    assert "Plain L2" not in told(-1)
 
 
 def test_the_figure_is_drawn_of_nothing_too() -> None:
