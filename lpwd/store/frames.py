@@ -100,7 +100,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
         sink,
         compression="zstd",
         compression_level=19,
-        use_dictionary=["hash"],  # of a measured number, hardly two are equal
+        use_dictionary=["hash"],  # pyright: ignore # of a measured number, hardly two are equal
         write_page_checksum=True,
     )
     write_whole(path, sink.getvalue().to_pybytes())
