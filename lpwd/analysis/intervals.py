@@ -95,6 +95,18 @@ def equivalence(found: Interval, reported: float) -> tuple[float, str]:
     return math.nan, ""
 
 
+#: What stands for a number of runs that are missing.
+GAP = "—"
+
+
+def signed(difference: float, digits: int = 2) -> str:
+    """With a sign, which 0 has not; what differs by less than 1e-9 is the same text everywhere."""
+    if math.isnan(difference):
+        return GAP
+    value = round(round(difference, 9), digits) + 0.0  # never −0.0
+    return f"{value:{'+' if value else ''}.{digits}f}".replace("-", "−")
+
+
 def columns_of(prefix: str, values: Iterable[float]) -> dict[str, float]:
     """An interval as columns of a frame: <prefix>_n, _mean, _low and _high."""
     found = interval(values)

@@ -9,12 +9,11 @@ import pandas as pd
 
 from lpwd.analysis import claims, paper
 from lpwd.analysis.cells import by_seed
-from lpwd.analysis.claims.effects import signed
 from lpwd.analysis.claims.rule import RULE
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.draw.formats import csv, pipe_table
+from lpwd.draw.words import GAP, NONE, signed
 
-GAP = "–"
 HEADER = ["Claim", "Where", "The paper", "Measured effect", "95 % interval", "From", "Holds in"]
 
 
@@ -58,13 +57,12 @@ def table(frame: pd.DataFrame) -> str:
 def texts(row: Any) -> list[str]:
     """A claim in words, under HEADER and then its verdict; `row` is a row of `claims.data`."""
     note = f"; {row.note}" if row.note else ""
-    low, high, effect = (signed(round(end, 9)) for end in (row.low, row.high, row.effect))
-    measured = GAP if math.isnan(row.effect) else f"{effect} {row.unit}{note}"
-    interval = GAP if math.isnan(row.low) else f"[{low}, {high}]"
+    measured = GAP if math.isnan(row.effect) else f"{signed(row.effect)} {row.unit}{note}"
+    interval = NONE if math.isnan(row.low) else f"[{signed(row.low)}, {signed(row.high)}]"
     return [
         row.claim,
         row.place,
-        GAP if math.isnan(row.reported) else signed(row.reported),
+        NONE if math.isnan(row.reported) else signed(row.reported),
         measured,
         interval,
         f"{row.basis}, n={row.n}" if row.n else GAP,

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lpwd.analysis.intervals import Interval, interval_in
+from lpwd.analysis.intervals import GAP, Interval, interval_in, signed
 from lpwd.config.rates import number
 
-GAP, NONE = "—", "–"  # runs are missing | the paper has no such cell
+NONE = "–"  # the paper has no such cell
 
 
 def value(mean: float) -> str:
@@ -40,14 +40,6 @@ def at_rates(method: str, runs: pd.DataFrame) -> str:
         return method
     lr, rate = runs[["lr", "rate"]].iloc[0]
     return f"{method} (η = {number(lr)}, λ = {number(rate)})"
-
-
-def signed(difference: float, digits: int = 2) -> str:
-    """With a sign, which 0 has not; what differs by less than 1e-9 is the same text everywhere."""
-    if math.isnan(difference):
-        return GAP
-    value = round(round(difference, 9), digits) + 0.0  # never −0.0
-    return f"{value:{'+' if value else ''}.{digits}f}".replace("-", "−")
 
 
 def signed_span(found: Interval) -> str:
@@ -101,6 +93,22 @@ def over_wd_text(c: Any, prefix: str) -> str:
     margin = getattr(c, f"{prefix}_margin")
     within = "" if math.isnan(margin) else f" within ±{margin:.2f}"
     return signed_span(interval_in(c, prefix)) + within
+
+
+# -- of a row of `analysis.robustness.widths` ------------------------------------------------------
+
+
+def width_text(width: Any) -> str:
+    """A method, its η, and over how many factors of λ it stays near its best."""
+    at_least = "≥ " if width.open_low or width.open_high else ""
+    factor = f"{at_least}{_factor(width.factor_mean)}"
+    if width.factor_n:
+        factor += f" [{_factor(width.factor_low)}, {_factor(width.factor_high)}]"
+    return f"{width.name}, η = {number(width.lr)}: {factor}"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 # -- looks -----------------------------------------------------------------------------------------

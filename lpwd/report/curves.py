@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 import numpy as np
@@ -14,13 +14,15 @@ from omegaconf import DictConfig
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import Interval
 from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.robustness import BASELINE
 from lpwd.config.rates import number, rate_grid, strong_penalty
-from lpwd.draw.words import LOOKS, at_rates
+from lpwd.draw.words import LOOKS, at_rates, width_text
 from lpwd.report.specs import (
     CURVES,
     FACTORS,
     HEIGHT,
     INTERVAL,
+    KIND_LOOKS,
     METHOD_LOOKS,
     SERIES,
     WIDTH,
@@ -177,6 +179,44 @@ def figure5(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
 def _size(model: str) -> str:
     """A model of a series without its family: tiny."""
     return model.partition("_")[2]
+
+
+#: Where Figure 6's curves are over: title, column.
+TOTALS = {"Σηλ": "total", "Σηλ, mean over the weights": "total_mean"}
+
+
+def figure6(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
+    """Top-1 over the total decay: fresh seeds where every λ has them, else seed 0; and Baseline."""
+    points, widths = frames["figure6_points"], frames["figure6_width"]
+    labels = {width.name: width_text(width) for width in cast(Any, widths.itertuples())}
+    fresh = set(widths.loc[widths["factor_n"] > 0, "name"])
+    frame = points[points["name"].isin(labels)]
+    top1 = frame["seeds_mean"].where(frame["name"].isin(fresh), frame["first"])
+    frame = frame.assign(top1=top1, name=frame["name"].map(labels))
+    looks = {label: KIND_LOOKS[name] for name, label in labels.items()} or METHOD_LOOKS
+    color, dash, shape = channels_of("name", looks).values()
+    over = alt.param("over_figure6", "Σηλ", bind=alt.binding_radio(options=[*TOTALS], name="over "))
+    base = alt.Chart(inline_data(frame)).transform_calculate(
+        x=f"over_figure6 == 'Σηλ' ? datum.{TOTALS['Σηλ']} : datum.total_mean"
+    )
+    base = base.encode(alt.X("x:Q", title="total decay", scale=alt.Scale(type="log")), color)
+    y = alt.Y("top1:Q", title="test top-1 (%)", scale=alt.Scale(zero=False))
+    tooltip = [
+        *(alt.Tooltip("name:N", title="of"), alt.Tooltip("rate:Q", title="λ")),
+        *(alt.Tooltip(f"{total}:Q", title=name, format=".3~g") for name, total in TOTALS.items()),
+        alt.Tooltip("first:Q", title="seed 0", format=".2f"),
+        *(alt.Tooltip("seeds_n:Q", title="fresh seeds"), alt.Tooltip("seeds_mean:Q", format=".2f")),
+        *(alt.Tooltip(f"seeds_{end}:Q", title=end, format=".2f") for end in ("low", "high")),
+    ]
+    line = base.mark_line().encode(y, dash)
+    marks = base.mark_point(filled=True, size=50).encode(y, shape, tooltip=tooltip)
+    bars = base.transform_filter("isValid(datum.seeds_low)").mark_rule(strokeWidth=2)
+    bars = bars.encode(alt.Y("seeds_low:Q"), alt.Y2("seeds_high:Q"))
+    none = alt.Chart(inline_data(points[points["name"] == BASELINE.name]))
+    level = none.mark_rule(strokeDash=[2, 2]).encode(alt.Y("first:Q"))
+    band = none.mark_rect(opacity=0.12).encode(alt.Y("seeds_low:Q"), alt.Y2("seeds_high:Q"))
+    layers = alt.layer(band, level, bars, line, marks).add_params(over)
+    return layers.properties(width="container", height=HEIGHT)
 
 
 OURS = {"ours, paper's protocol": "seeds", "ours, held-out": "heldout_seeds"}

@@ -26,6 +26,11 @@ METHOD_LOOKS = {
     "PWD": ("#CC79A7", [10, 3], "triangle-down"),
     "LPWD": (LOOKS["lpwd"]["color"], [1, 0], "circle"),
 }
+#: With the two that Figure 6 shows beside the paper's.
+KIND_LOOKS = METHOD_LOOKS | {
+    "LPWD, mean over weights λ": ("#56B4E9", [12, 2], "diamond"),
+    "CWD": ("#E69F00", [2, 2], "triangle-right"),
+}
 SERIES = ["#0072B2", "#E69F00", "#009E73"]
 CURVES = ["train_loss", "test_top1", "r_op"]
 FACTORS = ["lr_factor", "rate_factor"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lpwd.analysis import paper
-from lpwd.analysis.intervals import LEAST_SEEDS, holm
+from lpwd.analysis.intervals import LEAST_SEEDS, holm, signed
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.config.rates import number
@@ -50,12 +50,6 @@ def rho(x: np.ndarray, y: np.ndarray) -> float:
 
 
 # -- notes ----------------------------------------------------------------------------------------
-
-
-def signed(value: float) -> str:
-    """Two decimals and a sign, or one digit of what is smaller; a − is easier to see than a -."""
-    small = 0 < abs(value) < 0.01
-    return f"{value:{'+.1g' if small else '+.2f'}}".replace("-", "−")
 
 
 def by_model(found: pd.DataFrame) -> str:

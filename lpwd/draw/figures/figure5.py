@@ -16,7 +16,7 @@ from lpwd.draw.figures.common import legend_below, new_figure, note_gap
 from lpwd.draw.words import LOOKS, Look, at_rates
 from lpwd.store import summary
 
-FRESH: dict[str, Any] = {"marker": "D", "markerfacecolor": "white", "linestyle": "", "zorder": 4}
+FRESH: dict[str, Any] = {"marker": "D", "linestyle": "", "zorder": 4}
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
@@ -61,7 +61,9 @@ def _plot_fresh(ax: Axes, runs: pd.DataFrame, series: list[str], offset: float, 
         mean, low, high, n = intervals.interval(values)
         if n:
             error = [[mean - low], [high - mean]]
-            ax.errorbar(place + offset, mean, error, color=look["color"], capsize=3, **FRESH)
+            fill = "white" if "markerfacecolor" in look else look["color"]  # hollow, or full
+            of_method = {"color": look["color"], "markerfacecolor": fill, "capsize": 3}
+            ax.errorbar(place + offset, mean, error, **of_method, **FRESH)
 
 
 def _band(scale: DictConfig) -> str:

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.analysis.robustness import BASELINE, KINDS, NEAR
-from lpwd.config.rates import number
-from lpwd.draw.figures.common import new_figure, note_gap
+from lpwd.draw import words
+from lpwd.draw.figures.common import log_ticks, new_figure, note_gap
 from lpwd.draw.words import LOOKS, Look
 
 FURTHER: list[Look] = [
@@ -46,6 +46,7 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
             _curve(ax, of_kind, x, width, KIND_LOOKS[width.name])
         _baseline(ax, frame[frame["name"] == BASELINE.name])
         ax.set_xscale("log")
+        log_ticks(ax.xaxis)
         ax.set_xlabel(label)
         if widths.empty:
             note_gap(ax, "figure6", scale)
@@ -61,10 +62,10 @@ def _curve(ax: Axes, points: pd.DataFrame, x: str, width: Any, look: Look) -> No
     points = points.sort_values(x)
     mean, low, high = (points[f"seeds_{end}"] for end in ("mean", "low", "high"))
     if width.factor_n:
-        ax.plot(points[x], mean, label=_label(width), **look)
+        ax.plot(points[x], mean, label=words.width_text(width), **look)
         ax.fill_between(points[x], low, high, color=look["color"], alpha=0.15, linewidth=0)
         return
-    ax.plot(points[x], points["first"], label=f"{_label(width)}, seed 0", **look)
+    ax.plot(points[x], points["first"], label=f"{words.width_text(width)}, seed 0", **look)
     known = low.notna()
     error = [(mean - low)[known], (high - mean)[known]]
     ax.errorbar(points.loc[known, x], mean[known], error, fmt="_", color=look["color"], capsize=3)
@@ -77,16 +78,3 @@ def _baseline(ax: Axes, points: pd.DataFrame) -> None:
         if not math.isnan(point.seeds_low):
             ax.axhline(point.seeds_mean, color="0.3", linewidth=0.8, label="Baseline, fresh seeds")
             ax.axhspan(point.seeds_low, point.seeds_high, color="0.3", alpha=0.12, linewidth=0)
-
-
-def _label(width: Any) -> str:
-    """The method, its η, and how wide its top is, as far as λ was trained."""
-    at_least = "≥ " if width.open_low or width.open_high else ""
-    factor = f"{at_least}{_short(width.factor_mean)}"
-    if width.factor_n:
-        factor += f" [{_short(width.factor_low)}, {_short(width.factor_high)}]"
-    return f"{width.name}, η = {number(width.lr)}: {factor}"
-
-
-def _short(factor: float) -> str:
-    return f"{factor:.1f}" if factor < 100 else f"{factor:,.0f}"
