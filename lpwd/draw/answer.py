@@ -119,4 +119,4 @@ def _equivalent(found: Interval, reported: float) -> str:
     margin, _ = equivalence(found, reported)
     if margin != margin:
         return ""
-    return f" An equivalence test (two one-sided tests at 5 %) puts it within ±{margin:.2f}."
+    return f" An equivalence test (two one-sided tests at 2.5 %) puts it within ±{margin:.2f}."
