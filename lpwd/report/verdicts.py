@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -12,7 +11,6 @@ from lpwd.analysis import claims
 from lpwd.analysis.claims import curves, grids, rule
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.draw import claims as drawn_claims
-from lpwd.draw.words import signed
 
 PAPERS = "the paper's protocol"
 HELD_OUT = "the held-out protocol"
@@ -135,18 +133,6 @@ PLAIN = {
 }
 
 
-#: {the unit of an effect: the effect in words}, where a number before its unit would puzzle.
-IN_WORDS: dict[str, Callable[[float], str]] = {
-    "% of these cells, beyond 50 %": lambda effect: f"better in {50 + effect:.0f} % of these cells",
-    f"points below {grids.LOW_R_OP:g} %": lambda effect: (
-        f"mean R_op {grids.LOW_R_OP - effect:.2f} %"
-    ),
-    "(1: R_op is 0, −1: it is not)": lambda effect: (
-        f"R_op is {'' if effect == 1 else 'not always '}0"
-    ),
-}
-
-
 class Verdict(NamedTuple):
     """One verdict on a claim: `texts` are claims.md's, by their heading."""
 
@@ -192,7 +178,6 @@ def summary(main: MainGrid) -> Summary:
 def _verdict(row: Any, plain: Plain) -> Verdict:
     texts = dict(zip([*drawn_claims.HEADER, "Verdict"], drawn_claims.texts(row), strict=True))
     protocol = HELD_OUT if "held-out" in row.place else plain.protocol
-    said = IN_WORDS.get(row.unit, lambda effect: f"{signed(effect)} {row.unit}")
-    effect = "" if math.isnan(row.effect) else said(row.effect)
+    effect = "" if math.isnan(row.effect) else drawn_claims.effect_text(row)
     sign = SIGNS[row.verdict]
     return Verdict(row.verdict, sign, effect, row.note, row.reason, protocol, texts)
