@@ -17,6 +17,7 @@ from lpwd import report
 from lpwd.analysis import cells, claims, controls, figures, paper
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import scale_config
+from lpwd.draw import claims as drawn_claims
 from lpwd.draw import words
 from lpwd.draw.figures.common import STYLE
 from lpwd.draw.words import LOOKS
@@ -166,7 +167,7 @@ def test_every_claim_has_its_plain_words_and_a_drawing_to_look_at() -> None:
 
 
 def test_effects_in_words_are_of_units_that_claims_have() -> None:
-    assert set(verdicts.IN_WORDS) < {claim.unit for claim in claims.CLAIMS}
+    assert set(drawn_claims.IN_WORDS) < {claim.unit for claim in claims.CLAIMS}
 
 
 def test_verdicts_are_those_of_the_claims(mini: MainGrid, page: Page) -> None:
