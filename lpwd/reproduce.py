@@ -11,7 +11,8 @@ import argparse
 import gc
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -70,7 +71,8 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
         targets = (*DRAWINGS, *beside, *pages_of(scale))
     doctor.check_writable(results_dir(scale))
     failed = 0 if target == "draw" else train(targets, scale, seeds)
-    main = draw(targets, scale)
+    with without_collection():
+        main = draw(targets, scale)
     if target in ("demo", "table1"):
         from lpwd.draw import tables
 
@@ -115,9 +117,18 @@ def stored_runs(target: str, scale: str, seeds: int) -> int:
     return 0 if need.waiting or names - stored else len(names)
 
 
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Drawing is a tenth faster without garbage collection, for 0.1 GB more."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def draw(targets: Sequence[str], scale: str) -> MainGrid:
     """Write each target's files from what is stored, gaps included; returns what was drawn."""
-    gc.disable()  # this process draws and ends: 0.1 GB more, and a tenth sooner
     main = MainGrid.load(scale)
     for target in targets:
         if target == "report":
