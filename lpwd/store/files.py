@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import uuid
@@ -61,8 +62,29 @@ def set_aside(path: Path, why: str) -> None:
     print(f"{path}: {why}; set aside as {target.name}", file=sys.stderr)
 
 
+#: What a Parquet file's metadata hold: its SHA-256, computed with zeros in this place.
+MARK = b"lpwd seal, sha256: "
+UNSEALED = MARK + b"0" * 64
+
+
+def seal(content: bytes) -> bytes:
+    """A file that holds UNSEALED, with its seal there: Parquet's own checksums spare its footer."""
+    return content.replace(UNSEALED, MARK + _digest(content))
+
+
+def check_seal(content: bytes) -> None:
+    """Raise ValueError if a file is not what was sealed; older ones have no seal."""
+    before, mark, after = content.rpartition(MARK)
+    if mark and _digest(before + UNSEALED + after[64:]) != after[:64]:
+        raise ValueError("it is not what was written")
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
 def from_parquet(path: Path, take: Callable[[Any], T], **options: Any) -> T | None:
-    """What `take` reads of a Parquet file, its pages verified; None without one.
+    """What `take` reads of a Parquet file, seal and pages verified; None without one.
 
     A damaged file is set aside. `take` gets a `pyarrow.parquet.ParquetFile`, opened with `options`.
     Its reads must not use threads: Arrow's can abort a process as it ends (apache/arrow#34314).
@@ -74,6 +96,7 @@ def from_parquet(path: Path, take: Callable[[Any], T], **options: Any) -> T | No
 
     content = path.read_bytes()
     try:
+        check_seal(content)
         source = pa.BufferReader(content)
         return take(pq.ParquetFile(source, page_checksum_verification=True, **options))
     except Exception as error:  # pyarrow has no one error for a damaged file

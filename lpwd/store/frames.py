@@ -10,8 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lpwd.store.files import from_parquet, write_whole
-from lpwd.store.rows import RUN_COLUMNS, check_value, row, sound_rows
+from lpwd.store.files import UNSEALED, from_parquet, seal, write_whole
+from lpwd.store.rows import (
+    EPOCH_COLUMNS,
+    RUN_COLUMNS,
+    ZERO_SHOT_COLUMNS,
+    check_value,
+    row,
+    sound_rows,
+)
 from lpwd.store.run_file import Record
 
 
@@ -34,27 +41,6 @@ DECAY_COLUMNS = ("method", "profile", "normalize", "layers", "coupled", "exclude
 
 SORT_COLUMNS = ["data", "model", "optimizer", *DECAY_COLUMNS, "pretrained"]
 SORT_COLUMNS += ["lr", "rate", "seed", "hash"]
-
-EPOCH_COLUMNS: dict[str, str] = {
-    "hash": "str",
-    "epoch": "int64",
-    "train_loss": "float64",
-    "test_top1": "float64",
-    "test_a_top1": "float64",
-    "test_b_top1": "float64",
-    "heldout_top1": "float64",
-    "r_op_share": "float64",
-    "r_op_size": "float64",
-    "weight_norm": "float64",
-    "seconds": "float64",
-    "r_op_share_layers": "object",
-    "r_op_size_layers": "object",
-}
-
-ZERO_SHOT_COLUMNS: dict[str, str] = {"hash": "str", "step": "int64", "test_top1": "float64"}
-
-#: The settings as the JSON that the hash is of.
-SETTINGS_COLUMNS: dict[str, str] = {"hash": "str", "settings": "str"}
 
 
 def of_records(records: Iterable[Record]) -> Results:
@@ -92,25 +78,22 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a frame with page checksums, so that `read_parquet` notices damage."""
+    """Write a frame, sealed, so that `read_parquet` notices damage."""
     sink = pa.BufferOutputStream()
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        compression_level=19,
-        use_dictionary=["hash"],  # pyright: ignore # of a measured number, hardly two are equal
-        write_page_checksum=True,
-    )
-    write_whole(path, sink.getvalue().to_pybytes())
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+    options: dict[str, Any] = {"compression": "zstd", "compression_level": 19}
+    options["use_dictionary"] = ["hash"]  # of a measured number, hardly two are equal
+    with pq.ParquetWriter(sink, table.schema, store_schema=False, **options) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"seal": UNSEALED.decode()})
+    write_whole(path, seal(sink.getvalue().to_pybytes()))
 
 
 def read_parquet(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     """The frame in a file, empty without one; a damaged file is set aside."""
 
     def frame(file: Any) -> pd.DataFrame:
-        table = file.read(use_threads=False)
+        table = file.read(use_threads=False).replace_schema_metadata()
         return table.to_pandas(use_threads=False)[list(columns)].astype(columns)
 
     found = from_parquet(path, frame)

@@ -1,4 +1,7 @@
-"""The rows of runs.csv as text, each with a check value; pandas takes too long to import."""
+"""The collected files' columns, and the rows of runs.csv as text, each with a check value.
+
+Without pandas, which takes too long to import.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +64,26 @@ RUN_COLUMNS: dict[str, str] = {
     "finished": "str",
 }
 
+EPOCH_COLUMNS: dict[str, str] = {
+    "hash": "str",
+    "epoch": "int64",
+    "train_loss": "float64",
+    "test_top1": "float64",
+    "test_a_top1": "float64",
+    "test_b_top1": "float64",
+    "heldout_top1": "float64",
+    "r_op_share": "float64",
+    "r_op_size": "float64",
+    "weight_norm": "float64",
+    "seconds": "float64",
+    "r_op_share_layers": "object",
+    "r_op_size_layers": "object",
+}
+
+ZERO_SHOT_COLUMNS: dict[str, str] = {"hash": "str", "step": "int64", "test_top1": "float64"}
+
+#: The settings as the JSON that the hash is of.
+SETTINGS_COLUMNS: dict[str, str] = {"hash": "str", "settings": "str"}
 
 #: Columns that files of before them lack, with the value that their runs had.
 YOUNGER_COLUMNS = {"towards": ""}

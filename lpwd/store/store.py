@@ -26,6 +26,7 @@ from lpwd.store.files import flush_names, results_dir, set_aside, write_whole
 from lpwd.store.identity import Settings, as_text, run_id
 from lpwd.store.index import EPOCHS, RUNS, SETTINGS, ZERO_SHOT, Index, collected_row, index_of
 from lpwd.store.lock import in_training
+from lpwd.store.rows import SETTINGS_COLUMNS
 from lpwd.store.run_file import Record, fault_of, is_hash, sealed
 
 if TYPE_CHECKING:  # pandas takes long to import: a stored run is known without
@@ -100,7 +101,7 @@ class Store:
         body = self._body(run)
         if body is not None:
             return json.loads(body)["settings"]
-        from lpwd.store.frames import SETTINGS_COLUMNS, read_parquet
+        from lpwd.store.frames import read_parquet
 
         kept = read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS).set_index("hash")["settings"]
         if run not in kept:
@@ -214,12 +215,12 @@ class Store:
         runs = results.runs.sort_values(frames.SORT_COLUMNS, kind="stable").reset_index(drop=True)
         epochs = results.epochs.sort_values(["hash", "epoch"]).reset_index(drop=True)
         zero_shot = results.zero_shot.sort_values(["hash", "step"]).reset_index(drop=True)
-        kept = frames.read_parquet(self.root / SETTINGS, frames.SETTINGS_COLUMNS)
+        kept = frames.read_parquet(self.root / SETTINGS, SETTINGS_COLUMNS)
         texts = dict(zip(kept["hash"], kept["settings"], strict=True))
         texts |= {run_id(of_run): as_text(of_run) for of_run in settings}
         rows = sorted((run, texts[run]) for run in set(runs["hash"]) & texts.keys())
         # runs.csv last: a row of it whose epochs are missing would not count.
-        columns = list(frames.SETTINGS_COLUMNS)
+        columns = list(SETTINGS_COLUMNS)
         frames.write_parquet(self.root / SETTINGS, pd.DataFrame(rows, columns=columns))
         frames.write_parquet(self.root / EPOCHS, epochs)
         frames.write_parquet(self.root / ZERO_SHOT, zero_shot)
