@@ -78,7 +78,7 @@ def _parts(main: MainGrid) -> list[str]:
     if not all(step.known for step in steps):
         return []
     rwd, pwd = map(words.signed_span, steps)
-    gain = "A gain" if any(s.low > 0 for s in steps) else "No gain"
+    gain = "A gain" if any(s.low > 0 for s in steps) else "No clear gain"
     column = paper.ablation_column(main.scale)
     setting = ", ".join(paper.column_names(column))
     rates = effects.chosen_lambdas(main, column, ("wd", "rwd", "pwd"), PAPERS)
