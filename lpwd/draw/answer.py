@@ -129,4 +129,4 @@ def _equivalent(reported: float, *found: Interval) -> str:
         if not math.isnan(margin)
     }
     within = " and ".join(f"{name} within {margin}" for name, margin in shown.items())
-    return f" Two one-sided tests at 2.5 % put {within}." * bool(shown)
+    return f" Equivalence tests (two one-sided, 2.5 %) put {within}." * bool(shown)
