@@ -140,7 +140,7 @@ def test_l2_is_told_of_where_it_is_ahead() -> None:
 
 def test_more_decay_than_the_grids_is_told_as_it_is_stored() -> None:
     points = pd.read_csv(REPOSITORY / "results/mini/figure6_points.csv")
-    wd = points[(points["name"] == "WD") & points["rate"].eq(3.68)].iloc[0]
+    wd: Any = points[(points["name"] == "WD") & points["rate"].eq(3.68)].iloc[0]
     over = [words.signed(wd[f"over_baseline_{end}"], 1) for end in ("mean", "low", "high")]
     said = f"Σηλ = {wd['total']:.2f}, is {over[0]} [{over[1]}, {over[2]}] points from Baseline"
     assert said in " ".join((REPOSITORY / "docs/reproduction.md").read_text().split())
