@@ -195,10 +195,9 @@ def figure6(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
     frame = frame.assign(top1=top1, name=frame["name"].map(labels))
     looks = {label: KIND_LOOKS[name] for name, label in labels.items()} or METHOD_LOOKS
     color, dash, shape = channels_of("name", looks).values()
-    over = alt.param("over_figure6", "Σηλ", bind=alt.binding_radio(options=[*TOTALS], name="over "))
-    base = alt.Chart(inline_data(frame)).transform_calculate(
-        x=f"over_figure6 == 'Σηλ' ? datum.{TOTALS['Σηλ']} : datum.total_mean"
-    )
+    options = alt.binding_radio(options=[*TOTALS.values()], labels=[*TOTALS], name="over ")
+    over = alt.param("over_figure6", "total", bind=options)
+    base = alt.Chart(inline_data(frame)).transform_calculate(x="datum[over_figure6]")
     base = base.encode(alt.X("x:Q", title="total decay", scale=alt.Scale(type="log")), color)
     y = alt.Y("top1:Q", title="test top-1 (%)", scale=alt.Scale(zero=False))
     tooltip = [
