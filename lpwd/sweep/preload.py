@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 
-os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported
+os.environ["TQDM_DISABLE"] = "1"  # the sweep has a bar of its own, and workers share its terminal
 
 gc.disable()  # of what is imported nothing is garbage, and to look through it takes a second
 sys.modules["wandb"] = None  # pyright: ignore # timm would import it, for a logger of its own

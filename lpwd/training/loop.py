@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,7 @@ def train(cfg: DictConfig, store: Store, run: str) -> Training:
         initial=training.epoch - 1,
         desc=f"{cfg.model.name} {cfg.optimizer.name} {cfg.decay.method}",
         unit="epoch",
-        disable=None,  # off where nobody watches
+        disable=bool(os.environ.get("TQDM_DISABLE")) or None,  # None: off where nobody watches
     )
     with stop_signals() as stop, wandb_log.open_run(training, store, run) as log, epochs:
 

@@ -1,7 +1,14 @@
 """The processes that train a sweep's runs: what their errors cost, and their ends."""
 
+import fcntl
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +55,31 @@ def test_a_worker_that_is_killed_costs_its_run_nothing(whole: Path, results: Pat
     assert "a worker died with exit code -9" in errors
     assert "its run is tried again" in errors
     assert same_as(whole, results)
+
+
+def test_a_terminal_shows_one_bar_and_no_line_is_too_long(results: Path) -> None:
+    """Workers share the sweep's terminal: bars of their own would be drawn over each other."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    runs = [*SMALL, "decay=wd,lpwd", "seed=0,1", "machine.runs=2"]
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "lpwd.train", "-m", *runs],
+        cwd=REPOSITORY,
+        env=environment(results),
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while read := os.read(ours, 1 << 16):
+            shown += read
+    os.close(ours)
+    text = shown.decode()
+    assert sweep.wait() == 0, text
+    lines = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", text)]
+    assert {line.partition(":")[0] for line in lines if "%|" in line} == {"smoke"}
+    assert max(len(line) for line in lines if str(results) not in line) <= 80
 
 
 def lost() -> Any:
