@@ -126,7 +126,7 @@ def simulate(
         "coupled": True,
         "exclude": "",
         "towards": "",
-        "pretrained": "true",
+        "pretrained": "True",
         "setting": "test",
         "batch_size": 1,
         "train_images": 1,

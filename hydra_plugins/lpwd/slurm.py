@@ -103,8 +103,8 @@ class LeavesCheckpoint:
     """A job that ends with a checkpoint when its time is nearly up, and is queued again.
 
     submitit has Slurm send SIGUSR2 some time before the end. The run is then asked to stop as by
-    SIGTERM (lpwd.train.Stop), and submitit's own handler queues the job again. After a SIGTERM
-    alone, of `scancel`, it leaves the checkpoint as well, and is not queued.
+    SIGTERM (lpwd.training.stopping.Stop), and submitit's own handler queues the job again. After a
+    SIGTERM alone, of `scancel`, it leaves the checkpoint as well, and is not queued.
     """
 
     def __init__(self, launcher: Callable[..., JobReturn]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from lpwd.analysis import paper
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import Candidates
 from lpwd.decay.rates import METHODS
+from lpwd.store.frames import DECAY_COLUMNS
 
 NAMES = {**paper.METHOD_NAMES, "cwd": "CWD", "cwd_mirrored": "CWD, mask mirrored"}
 
@@ -29,6 +32,7 @@ class Kind(NamedTuple):
         changes = {
             f" × {self.profile}": self.profile,
             ", mean over weights λ": self.normalize == "params",
+            ", mean over layers λ": self.normalize == "mean",
             f", a layer is a {self.layers}": self.layers != "block",
             ", no norms and biases": self.exclude,
             f", towards {self.towards}": self.towards,
@@ -54,6 +58,18 @@ class Kind(NamedTuple):
             "towards": self.towards,
             "coupled": True,
         }
+
+
+def names_of(runs: pd.DataFrame) -> list[str]:
+    """The decay of each row of runs.csv, with all in which it differs from the printed one."""
+    names = []
+    for values in zip(*(runs[column] for column in DECAY_COLUMNS), strict=True):
+        decay = dict(zip(DECAY_COLUMNS, values, strict=True))
+        coupled = decay.pop("coupled")
+        own = decay["profile"] == METHODS[decay["method"]].profile
+        name = Kind(**decay | {"profile": "" if own else decay["profile"]}).name
+        names.append(name if coupled else f"{name}, λ without η")
+    return names
 
 
 def candidates(main: MainGrid, column: Column, kind: Kind) -> Candidates:

@@ -181,7 +181,7 @@ def _sums_by_passes(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> T
 
 def _sums_together(weights: Sequence[Tensor], penalties: Sequence[Tensor]) -> Tensor:
     """One long vector: tensor by tensor would take many more passes."""
-    weight, penalty = _flat(weights, weights), _flat(penalties, weights)
+    weight, penalty = (_at_least_float32(_flat(part, weights)) for part in (weights, penalties))
     opposing = (penalty.sign() * (penalty + 2 * weight)) < 0
     size = penalty.abs()
     counts = [p.numel() for p in weights]
@@ -196,6 +196,11 @@ def _flat(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> Tensor:
     return torch.cat(
         [t.permute(0, 2, 3, 1).flatten() if _is_channels_last(p) else t.flatten() for t, p in pairs]
     )
+
+
+def _at_least_float32(t: Tensor) -> Tensor:
+    """A sum of many half-precision numbers, in that precision, loses most of them."""
+    return t.to(torch.promote_types(t.dtype, torch.float32))
 
 
 def _is_channels_last(t: Tensor) -> bool:

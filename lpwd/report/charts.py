@@ -6,8 +6,12 @@ chart draws over epochs is one data set of the page, `curves`, that all charts s
 
 from __future__ import annotations
 
+import os
 import warnings
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import vl_convert
@@ -17,10 +21,13 @@ from markupsafe import Markup
 from lpwd.analysis import figures
 from lpwd.analysis.leads import leads
 from lpwd.analysis.main_grid import MainGrid
+from lpwd.config.errors import ConfigError
+from lpwd.config.paths import named
 from lpwd.report.curves import figure1, figure3, figure5, figure6, leads_chart
 from lpwd.report.heatmaps import figure2, figure4
 from lpwd.report.specs import script_json
 from lpwd.report.verdicts import NO_CHOICE, PAPERS
+from lpwd.store.files import write_whole
 
 
 class Chart(NamedTuple):
@@ -57,8 +64,18 @@ def _spec(chart: Any) -> Markup:
 
 @cache
 def library() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
-    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    """Vega, Vega-Lite and Vega-Embed as one script. It is kept: bundling takes over a second."""
+    kept = f"vega-{version('vl-convert-python')}.js"
+    with suppress(ConfigError, OSError):  # not there yet
+        return Markup((_cache() / kept).read_text())
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    with suppress(ConfigError):  # no home folder, or one that cannot be written to
+        write_whole(_cache() / kept, script.encode())
+    return Markup(script)
+
+
+def _cache() -> Path:
+    return named(os.environ.get("LPWD_CACHE") or "~/.cache/lpwd")
 
 
 CONFIG: dict[str, Any] = {
@@ -87,8 +104,8 @@ CHARTS = {
         "Training under any penalty, epoch by epoch",
         "First shown is the paper's figure: WD and LPWD under the strongest penalty, the largest η"
         " and λ of the grid. Pick another setting, other rates, other methods. Where there are"
-        " fresh seeds, lines are their mean and bands run from the least to the largest. Where"
-        " nothing is drawn, nothing is trained yet.",
+        " fresh seeds, lines are their mean and bands run from the least to the largest, up to"
+        " where one of them diverges. Where nothing is drawn, nothing is trained yet.",
         NO_CHOICE,
         figure1,
     ),
@@ -118,7 +135,7 @@ CHARTS = {
         "WD and LPWD over the ConvNeXt series",
         "Each method at the rates chosen for the smallest model. Lines and bands are seed 0: mean"
         " and standard deviation over its best epochs. Diamonds are the mean of fresh seeds, the"
-        " dots beside them, with its 95 % interval.",
+        " dots beside them, with its 95 % interval; one that diverged is left out.",
         PAPERS,
         figure5,
     ),

@@ -54,8 +54,12 @@ def curves(main: MainGrid) -> Markup:
     same = ["data", "model", "optimizer", "method", "lr", "rate"]
     runs = labelled(shown_runs(main.runs, same), main.scale)
     about = runs[["hash", "runs", "column", "method", "seed", "lr", "rate", *FACTORS]]
-    epochs = main.epochs.sort_values(["hash", "epoch"])
+    epochs = main.epochs.sort_values(["hash", "epoch"]).merge(runs[["hash", "runs"]], on="hash")
     epochs = epochs.assign(r_op=100 * epochs["r_op_share"])
+    # Where a seed has diverged, a mean of the others would be one of survivors.
+    seeds = epochs.groupby("runs")["hash"].transform("nunique")
+    of_all = epochs.groupby(["runs", "epoch"])[CURVES].transform("count").eq(seeds, axis=0)
+    epochs[CURVES] = epochs[CURVES].where(of_all)
     lists = epochs.groupby("hash")[CURVES].agg(lambda values: [_brief(value) for value in values])
     return script_json(records(about.merge(lists, on="hash")))
 

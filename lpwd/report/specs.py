@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import Interval, interval
+from lpwd.config.rates import rate_base
 from lpwd.draw.words import LOOKS
 
 #: Colours of paper.mplstyle (Okabe and Ito), lines and markers: each alone tells methods apart.
@@ -71,9 +72,14 @@ def labelled(frame: pd.DataFrame, scale: DictConfig) -> pd.DataFrame:
         "column": [column_name(column) for column in columns],
         "method": frame["method"].map(paper.METHOD_NAMES),
     }
-    for kind, label in zip(("lr", "rate"), FACTORS, strict=True):
-        bases = [scale.base[column.optimizer][kind] for column in columns]
-        labels[label] = [factor_label(factor) for factor in frame[kind] / bases]
+    bases = [scale.base[column.optimizer] for column in columns]
+    of_rates = list(map(rate_base, bases, frame["method"]))
+    lr_factors, rate_factors = (
+        frame["lr"] / [base["lr"] for base in bases],
+        frame["rate"] / of_rates,
+    )
+    labels["lr_factor"] = list(map(factor_label, lr_factors))
+    labels["rate_factor"] = list(map(factor_label, rate_factors))
     return frame.assign(**labels)[np.array([column in known for column in columns], bool)]
 
 

@@ -12,7 +12,7 @@ from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from markupsafe import Markup
 
-from lpwd.analysis import paper
+from lpwd.analysis import kinds, paper
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.rates import number
 
@@ -20,7 +20,8 @@ from lpwd.config.rates import number
 VERSIONS = ["commit", "lpwd", "torch", "timm", "python", "device", "threads"]
 
 #: {heading: how it is drawn}: a list of the values to tick, or a field to type in.
-TICKED = ["data", "model", "optimizer", "method", "η", "λ", "seed", "in the tables", "status"]
+TICKED = ["data", "model", "optimizer", "pretrained", "method", "η", "λ", "seed", "epochs"]
+TICKED += ["in the tables", "status"]
 
 WORDS: Any = {
     "search": "Find in all columns:",
@@ -73,12 +74,13 @@ def _shown(runs: pd.DataFrame, main: set[str]) -> pd.DataFrame:
         {
             "data": runs["data"].map(paper.DATASETS).fillna(runs["data"]),
             "model": runs["model"].map(paper.model_name),
-            "optimizer": runs["optimizer"].map(paper.OPTIMIZERS),
-            "method": runs["method"].map(paper.METHOD_NAMES),
-            "profile": runs["profile"],
+            "optimizer": runs["optimizer"].map(paper.OPTIMIZERS).fillna(runs["optimizer"]),
+            "pretrained": runs["pretrained"].map({"True": "yes", "False": "no"}).fillna("own file"),
+            "method": kinds.names_of(runs),
             "η": runs["lr"].map(number),
             "λ": [_text(rate, number) for rate in runs["rate"]],
             "seed": runs["seed"],
+            "epochs": runs["epochs"],
             "top-1, paper's protocol": _digits(runs["best_mean"], 2),
             "top-1, held-out protocol": _digits(runs["heldout_mean"], 2),
             "top-1, last epoch": _digits(runs["final_top1"], 2),

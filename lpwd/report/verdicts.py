@@ -42,7 +42,7 @@ ROBUST = "Is LPWD less sensitive to its rates?"
 STRONG = "What happens under the strongest decay?"
 LARGER = "Does it help larger models more?"
 
-#: {the claim's text: the same in plain words}; a test holds it against lpwd.claims.
+#: {the claim's text: the same in plain words}; a test holds it against lpwd.analysis.claims.
 PLAIN = {
     "LPWD is better than Baseline in all columns": Plain(
         BETTER,

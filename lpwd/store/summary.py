@@ -31,12 +31,16 @@ def paper_statistic(top1: Sequence[float], epochs: int) -> tuple[float, float]:
 def held_out(epochs: pd.DataFrame) -> pd.DataFrame:
     """For each run and fold, the best value to choose by and what is reported at that epoch.
 
-    Columns: hash, fold, choose, report. The epoch is the first with the largest value.
+    Columns: hash, fold, choose, report. The epoch is the first with the largest value. A run with
+    held-out images has one fold; of the others, each half of the test set is chosen by in turn.
     """
-    has_heldout = epochs["heldout_top1"].notna().any()
+    has_heldout = epochs["heldout_top1"].notna().groupby(epochs["hash"]).transform("any")
+    folds = [(has_heldout, fold, *pair) for fold, pair in enumerate(HELD_OUT)]
+    folds += [(~has_heldout, fold, *pair) for fold, pair in enumerate(CROSS_FIT)]
     frames = []
-    for fold, (choose, report) in enumerate(HELD_OUT if has_heldout else CROSS_FIT):
-        seen = epochs.dropna(subset=[choose]).sort_values("epoch", kind="stable", ignore_index=True)
+    for of_these, fold, choose, report in folds:
+        seen = epochs[of_these].dropna(subset=[choose])
+        seen = seen.sort_values("epoch", kind="stable", ignore_index=True)
         best = seen.loc[seen.groupby("hash")[choose].idxmax()]
         columns = {"hash": best["hash"], "choose": best[choose], "report": best[report]}
         frames.append(pd.DataFrame(columns).assign(fold=fold))

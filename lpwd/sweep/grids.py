@@ -15,7 +15,7 @@ What the command line says replaces an axis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -111,10 +111,20 @@ class Expander:
         for overrides in self._combinations(grid.axes, of=("data", "model")):
             yield checked(self.composer.config(overrides))
 
-    def waiting(self, grid: Grid, seeds: int = 0) -> list[identity.Settings]:
-        """The jobs that `chosen` will give, at rates to come; without those that are in a grid."""
-        jobs = ((self._job(o).settings, seed) for o, seed in self._at_chosen_rates(grid, seeds))
-        return [s for s, seed in jobs if seed > 0 or not _is_in_grid(s, grid)]
+    def waiting(self, grid: Grid, seeds: int = 0) -> dict[Hashable, identity.Settings]:
+        """The jobs that `chosen` will give, at rates to come; without those that are in a grid.
+
+        A key is the same for two grids that will give the same job.
+        """
+        found: dict[Hashable, identity.Settings] = {}
+        for overrides, seed in self._at_chosen_rates(grid, seeds):
+            settings = self._job([*overrides, f"seed={seed}"]).settings
+            if seed > 0 or not _is_in_grid(settings, grid):
+                model = grid.model or settings["model"]["name"]
+                method = grid.method or settings["decay"]["method"]
+                key = identity.as_text(settings), grid.rates == "chosen_lr", model, method
+                found[key] = settings
+        return found
 
     def _at_chosen_rates(self, grid: Grid, seeds: int) -> Iterator[tuple[list[str], int]]:
         """Overrides without rates, and the seeds that they are trained with at the chosen ones."""

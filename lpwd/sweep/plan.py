@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -37,7 +38,7 @@ class Needs:
 
     target: str
     jobs: list[grids.Job]
-    waiting: list[identity.Settings]
+    waiting: dict[Hashable, identity.Settings]
 
 
 def needs(
@@ -50,16 +51,16 @@ def needs(
     """Every run that a target needs, stored or not; `expander` is one made for this scale."""
     expander = expander or expander_of(scale)
     jobs: dict[str, grids.Job] = {}
-    waiting: list[identity.Settings] = []
+    waiting: dict[Hashable, identity.Settings] = {}
     if not EXPERIMENTS[target]:
-        return Needs(target, [], [])
+        return Needs(target, [], {})
     cfg = composed([f"+experiment={target}", f"scale={scale}"], f"hydra.sweeper.seeds={seeds}")
     for grid in grids.grids_of(cfg.hydra.sweeper.grids):
         jobs |= {job.run: job for job in expander.plain(grid, seeds)}
         try:
             jobs |= {job.run: job for job in expander.chosen(grid, results, seeds)}
         except ChoiceMissing:
-            waiting += expander.waiting(grid, seeds)
+            waiting |= expander.waiting(grid, seeds)
     return Needs(target, list(jobs.values()), waiting)
 
 
@@ -78,17 +79,18 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     results, stored = store.collect(), store.stored()
     expander = expander_of(scale)
     hours = _Hours(scale, results.runs)
-    seen: set[str] = set()
+    seen: set[Hashable] = set()
     rows = {}
     for target in EXPERIMENTS:
         need = needs(target, scale, seeds, results, expander)
-        names = {job.run for job in need.jobs}
         left = [job for job in need.jobs if job.run not in stored]
-        new = [job.settings for job in left if job.run not in seen] + need.waiting
+        to_come = {job.run: job.settings for job in left} | need.waiting
+        new = [settings for key, settings in to_come.items() if key not in seen]
+        names = {job.run for job in need.jobs} | need.waiting.keys()
         rows[target] = {
-            "needed": len(names) + len(need.waiting),
+            "needed": len(names),
             "shared": len(names & seen),
-            "stored": len(names & stored),
+            "stored": len(need.jobs) - len(left),
             "running": sum(in_training(store.work(job.run)) for job in left),
             "left": len(new),
             "hours": sum(map(hours, new)),

@@ -54,6 +54,19 @@ def test_cross_fit_chooses_on_one_half_and_reports_on_the_other() -> None:
     assert found.to_dict() == {(0, "a"): 4, (0, "b"): 3, (1, "a"): 1, (1, "b"): 2}
 
 
+def test_each_run_has_its_own_protocol() -> None:
+    """A run with held-out images beside others: theirs is the cross-fit all the same."""
+    with_images = epochs_of(heldout_top1=[1, 5, 1, 2], test_top1=[90, 50, 20, 30])
+    without = epochs_of(test_a_top1=[1, 9, 7, 2], test_b_top1=[8, 4, 3, 6])
+    without["hash"] = without["hash"].str.upper()
+    found = held_out(pd.concat([with_images, without])).set_index(["hash", "fold"])["report"]
+    assert found.to_dict() == {
+        **{("a", 0): 50, ("b", 0): 30},
+        **{("A", 0): 4, ("A", 1): 1, ("B", 0): 3, ("B", 1): 2},
+    }
+    assert held_out(with_images.iloc[:0]).empty
+
+
 def test_order_of_rows_does_not_matter() -> None:
     epochs = epochs_of(heldout_top1=[1, 5, 5, 2, 3, 1], test_top1=[90, 50, 60, 20, 30, 99])
     shuffled = epochs.sample(frac=1, random_state=1)

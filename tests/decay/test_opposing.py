@@ -104,6 +104,20 @@ def test_small_penalties_are_counted_where_float32_would_round_them_away() -> No
     assert opposing.compute().share == 1
 
 
+def test_sums_of_half_precision_are_as_exact_as_its_numbers() -> None:
+    model = nn.Linear(1000, 100, bias=False, dtype=torch.bfloat16)
+    with torch.no_grad():
+        model.weight.copy_(torch.randn(100, 1000, generator=torch.Generator().manual_seed(0)))
+    theta = model.weight.detach().double()
+    optimizer = SGD(model.parameters(), lr=1.0)
+    decay = lpwd.WeightDecay(optimizer, model, "wd", 0.5)
+    opposing = lpwd.OpposingRate(decay)
+    model.weight.grad = model.weight.detach() * (model.weight > 0)  # θ̂ = 0 there, θ elsewhere
+    optimizer.step()
+    of_opposing = theta[theta > 0].abs().sum() / theta.abs().sum()
+    assert opposing.compute().size == pytest.approx(float(of_opposing), rel=1e-6)
+
+
 @pytest.mark.parametrize("method", ["wd", "rwd", "pwd", "lpwd"])
 def test_measuring_changes_no_weight(method: str) -> None:
     model, optimizer, _, _ = attach(method, every=2)

@@ -1,5 +1,6 @@
 """Figures from made-up results: the data they show, gaps, and files that repeat byte for byte."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from lpwd.config.compose import scale_config
 from lpwd.config.rates import RateGrid
 from lpwd.draw import figures, words
 from lpwd.draw.figures import common
+from lpwd.draw.words import LOOKS
 
 SMOKE = scale_config("smoke")
 TOP1 = simulated.top1_of
@@ -109,6 +111,20 @@ def test_figure1_averages_fresh_seeds_and_leaves_seed_0_out(results: MainGrid) -
     wd = next(line for line in top1.get_lines() if str(line.get_label()).startswith("WD"))
     last = 61 - 1 - 2 * np.log10(50)
     assert wd.get_ydata()[-1] == pytest.approx(last - 2 / 3)  # seeds 1 and 3 lose a point
+
+
+def test_a_curve_ends_where_the_first_of_its_seeds_diverges() -> None:
+    """A mean of those that are left would flatter: it is of survivors."""
+    rows = [(seed, epoch, 10.0 * seed) for seed in (1, 2, 3) for epoch in (1, 2, 3, 4)]
+    frame = pd.DataFrame(rows, columns=["seed", "epoch", "test_top1"])
+    frame.loc[(frame["seed"] == 1) & (frame["epoch"] == 3), "test_top1"] = math.nan
+    frame = frame[(frame["seed"] > 1) | (frame["epoch"] < 4)]  # seed 1 ends at its third epoch
+    axes = Figure().subplots()
+    common.curve(axes, frame, "epoch", "test_top1", "WD", LOOKS["wd"])
+    line, cross = axes.get_lines()
+    assert list(line.get_xdata()) == [1, 2]
+    assert list(line.get_ydata()) == [20, 20]
+    assert (list(cross.get_xdata()), cross.get_marker()) == ([2], "x")
 
 
 def test_figure2_is_wd_alone_and_keeps_both_readings(results: MainGrid) -> None:

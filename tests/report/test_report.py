@@ -151,6 +151,20 @@ def test_it_is_identical_when_rebuilt(mini: MainGrid, page: Page) -> None:
         assert not re.search(r'"(view|param)_\d+', json.dumps(page.spec(target)))
 
 
+def test_the_library_is_kept_where_there_is_a_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = charts.library.__wrapped__
+    monkeypatch.setenv("LPWD_CACHE", str(tmp_path))
+    first = made()
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: f"not kept: {snippet}")
+    assert "vegaEmbed" in first
+    assert made() == first
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LPWD_CACHE", str(tmp_path / "file"))
+    assert made().startswith("not kept")
+
+
 def test_json_cannot_end_its_script() -> None:
     text = specs.script_json({"a": "</script><b>"})
     assert "<" not in text
@@ -336,6 +350,26 @@ def test_curves_are_of_fresh_seeds_where_there_are_some(mini: MainGrid, page: Pa
     assert one["test_top1"] == pytest.approx(epochs["test_top1"].tolist(), rel=1e-3)
 
 
+def test_curves_end_where_the_first_of_their_seeds_diverges() -> None:
+    main = simulated.main(MINI, seeds=3, diverges=lambda run: run["seed"] == 2)
+    epochs = main.epochs[main.epochs["hash"].str.contains("-2-")]
+    lost = epochs.groupby("hash")["test_top1"].agg(lambda values: values.notna().sum())
+    curves = pd.DataFrame(json.loads(report.curves.curves(main)))
+    assert set(lost) == {curves["test_top1"].map(lambda v: sum(x is not None for x in v)).max()}
+    assert lost.max() < MINI.epochs
+
+
+def test_rates_are_told_by_the_base_of_their_method() -> None:
+    """L2 has a base of its own at `scratch`."""
+    scale = scale_config("scratch")
+    base = scale.base.adam
+    rows = [{"method": "wd", "rate": 5 * base.rate}, {"method": "l2", "rate": 5 * base.l2}]
+    column = {"data": "cifar100", "model": "convnext_micro", "optimizer": "adam", "lr": base.lr}
+    found = specs.labelled(pd.DataFrame(rows).assign(**column), scale)
+    assert found["rate_factor"].tolist() == ["5 × base"] * 2
+    assert found["lr_factor"].tolist() == ["1 × base"] * 2
+
+
 def test_methods_look_as_in_the_papers_style() -> None:
     cycle = re.search(r"prop_cycle: (.+)", STYLE.read_text())
     assert cycle
@@ -374,13 +408,17 @@ def test_badges_have_the_contrast_that_eyes_need() -> None:
 
 
 def test_all_runs_are_listed_also_those_beside_the_tables(mini: MainGrid) -> None:
-    extra = mini.runs.iloc[[0]].assign(hash="besides", normalize="mean")
+    extra = mini.runs.iloc[[0]].assign(
+        hash="besides", method="cwd", normalize="mean", profile="linear", coupled=False
+    )
     every = mini.every._replace(runs=pd.concat([mini.runs, extra]))
     html = report.stored.table(MainGrid(mini.every, MINI, every)).html
     (data,) = re.findall(r'"data_json": ("(?:[^"\\]|\\.)*")', html)
     rows = json.loads(json.loads(data))
     assert sorted(row[-1] for row in rows) == sorted(every.runs["hash"])
-    assert [row[-1] for row in rows if "no" in row] == ["besides"]
-    best = {row[-1]: row[8] for row in rows}
+    (besides,) = (row for row in rows if "no" in row)
+    assert besides[4] == "CWD × linear, mean over layers λ, λ without η"
+    assert besides[-1] == "besides"
+    best = {row[-1]: row[9] for row in rows}
     for run in mini.runs.itertuples():
         assert best[run.hash] == f"{run.best_mean:.2f}"

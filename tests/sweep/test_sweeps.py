@@ -96,7 +96,15 @@ def test_chosen_rates_need_something_to_choose_among(nothing: Results) -> None:
     grid = grids.Grid({"decay": ["wd"]}, rates="chosen", model="convnext_micro", seeds="all")
     with pytest.raises(ChoiceMissing, match="digits convnext_micro adam wd"):
         list(expander().chosen(grid, nothing, seeds=2))
-    assert len(expander().waiting(grid, seeds=2)) == 2  # seed 0 is in the grid
+    waiting = expander().waiting(grid, seeds=2)
+    assert len(waiting) == 2  # seed 0 is in the grid
+    others = [
+        grids.Grid({"decay": ["wd"]}, seeds="chosen"),  # the same runs
+        grids.Grid({"decay": ["wd"]}, rates="chosen", model="convnext_micro", method="lpwd"),
+        grids.Grid({"decay": ["wd"]}, rates="chosen_lr", seeds="all"),
+    ]
+    same = [waiting.keys() & expander().waiting(other, seeds=2).keys() for other in others]
+    assert list(map(len, same)) == [2, 0, 0]
 
 
 def test_a_misspelt_axis_is_named() -> None:

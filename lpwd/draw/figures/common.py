@@ -88,20 +88,21 @@ def note_gap(ax: Axes, target: str, scale: DictConfig) -> None:
 def curve(ax: Axes, frame: pd.DataFrame, x: str, y: str, label: str, look: Look) -> None:
     """The mean over seeds of y by x, and a band from the least to the largest seed.
 
-    A run that diverged ends its curve with a cross.
+    Where a seed diverges it ends with a cross: a mean of the others would be one of survivors.
     """
-    by_x = fresh_or_first(frame).groupby(x)[y]
-    mean = by_x.mean().dropna()
+    shown = fresh_or_first(frame)
+    by_x, seeds = shown.groupby(x)[y], shown["seed"].nunique()
+    of_all = by_x.count() == seeds
+    mean = by_x.mean()[of_all]
     if mean.empty:
         return
-    seeds = fresh_or_first(frame)["seed"].nunique()
     label = f"{label}: mean and range of {seeds} seeds" if seeds > 1 else label
     every = max(1, len(mean) // 10)
     ax.plot(mean.index, mean, label=label, markevery=every, **look)
     if seeds > 1:
         low, high = by_x.min().loc[mean.index], by_x.max().loc[mean.index]
         ax.fill_between(mean.index, low, high, color=look["color"], alpha=0.2, linewidth=0)
-    if by_x.mean().isna().any():
+    if not of_all.all():
         ax.plot(mean.index[-1], mean.iloc[-1], "x", color="black", markersize=7, zorder=5)
 
 

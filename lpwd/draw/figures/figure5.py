@@ -41,7 +41,9 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
         if summary.best_k(scale.epochs) > 1:
             handles.append(Patch(color="0.8", label=_band(scale)))
         if (frame["seed"] > 0).any():
-            handles.append(Line2D([], [], **FRESH, color="0.4", label="fresh seeds, 95 % interval"))
+            lost = int(frame.loc[frame["seed"] > 0, "best_mean"].isna().sum())
+            label = f"fresh seeds, 95 % interval{f' (without {lost} diverged)' if lost else ''}"
+            handles.append(Line2D([], [], **FRESH, color="0.4", label=label))
         legend_below(ax, 2, handles)
     return figure
 
