@@ -94,7 +94,7 @@ def train(targets: Sequence[str], scale: str, seeds: int) -> int:
     Ends with the first that cannot start, or was stopped: the next would fare no better.
     """
     worst = 0
-    for name in [target for target in targets if plan.EXPERIMENTS.get(target)]:
+    for name in [target for target in targets if target in plan.EXPERIMENTS]:
         print(f"\n{name}", flush=True)
         if count := stored_runs(name, scale, seeds):
             print(f"{count} runs at scale {scale}: {count} stored")

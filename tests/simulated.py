@@ -12,6 +12,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from lpwd.analysis.main_grid import MainGrid
+from lpwd.analysis.paper import Column
 from lpwd.config.rates import rate_grid
 from lpwd.store import frames, identity, summary
 from lpwd.store.frames import Results
@@ -127,7 +128,7 @@ def simulate(
         "exclude": "",
         "towards": "",
         "pretrained": "True",
-        "setting": "test",
+        "setting": identity.default_setting(scale.name, *(run[name] for name in Column._fields)),
         "batch_size": 1,
         "train_images": 1,
         "epochs": scale.epochs,

@@ -27,7 +27,7 @@ from faults import (
     wait_until,
 )
 
-from lpwd.analysis.main_grid import MainGrid, as_printed
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.store import identity, lock, store
 from lpwd.store.files import write_whole
 from lpwd.store.frames import Results
@@ -159,7 +159,7 @@ def test_a_diverged_run_ends_early_and_is_counted_as_such(warm: Warm, results: P
     names = at_grid[["data", "model", "optimizer"]].iloc[0]
     setting = identity.default_setting("smoke", *names)
     known = Results(at_grid.assign(setting=setting), stored.epochs, stored.zero_shot)
-    main = MainGrid(as_printed(known, "smoke"), scale_config("smoke"))
+    main = MainGrid(known, scale_config("smoke"))
     assert "diverged" in tables.show("table1", main)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -51,14 +51,13 @@ class ClusterLauncher(Launcher):
 
 def returned(result: Callable[[], JobReturn]) -> JobReturn:
     """A job's result; of one that was killed or lost, a failure like any other."""
+    from lpwd.config.errors import first_line
+    from lpwd.sweep.workers import failed
+
     try:
         return result()
     except Exception as error:
-        lost = JobReturn()
-        lost.status = JobStatus.FAILED
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        lost.return_value = RuntimeError(f"the job was lost: {lines[0]}")
-        return lost
+        return failed(RuntimeError(f"the job was lost: {first_line(error)}"))
 
 
 def progress(jobs: Any, config: DictConfig, total: int | None = None) -> Any:

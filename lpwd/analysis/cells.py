@@ -142,15 +142,13 @@ def table2(scale: DictConfig) -> pd.DataFrame:
                         "optimizer": optimizer,
                         "factor": float(factor),
                         "value": float(canonical_number(scale.base[optimizer][kind] * factor)),
-                        "paper": _paper_rate(parameter, optimizer, factor),
+                        # NaN where its Table 2 has none
+                        "paper": _paper_rates().get(
+                            (parameter, optimizer, canonical_number(factor)), math.nan
+                        ),
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def _paper_rate(parameter: str, optimizer: str, factor: float) -> float:
-    """The paper's rate at this multiple of its base; NaN where its Table 2 has none."""
-    return _paper_rates().get((parameter, optimizer, canonical_number(factor)), math.nan)
 
 
 @cache

@@ -10,7 +10,7 @@ import pandas as pd
 from lpwd.analysis import paper
 from lpwd.analysis.controls import LPWD, PWD, RWD, WD
 from lpwd.analysis.intervals import columns_of
-from lpwd.analysis.kinds import Kind, candidates
+from lpwd.analysis.kinds import Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import PAPERS, difference
 from lpwd.analysis.robustness import effective_steps
@@ -33,7 +33,7 @@ def gains(main: MainGrid) -> pd.DataFrame:
     rows = []
     for kind in KINDS:
         printed = paper.reported_cell("table1", kind.method, column)[0] if kind.is_printed else nan
-        among = candidates(main, column, kind)
+        among = main.of_kind(column, kind.columns)
         over = columns_of("seeds", difference(among.fresh(PAPERS), baseline))
         chosen = among.choice(PAPERS)
         total = nan

@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lpwd.analysis import paper
-from lpwd.analysis.main_grid import MainGrid
-from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import Candidates
+from lpwd.analysis.main_grid import printed
 from lpwd.decay.rates import METHODS
 from lpwd.store.frames import DECAY_COLUMNS
 
@@ -49,31 +47,18 @@ class Kind(NamedTuple):
     @property
     def columns(self) -> dict[str, Any]:
         """The columns of runs.csv that select its runs, but for column, rates and setting."""
-        return {
-            "method": self.method,
-            "profile": self.profile or METHODS[self.method].profile,
-            "normalize": self.normalize,
-            "layers": self.layers,
-            "exclude": self.exclude,
-            "towards": self.towards,
-            "coupled": True,
-        }
+        own = {name: value for name, value in self._asdict().items() if name in DECAY_COLUMNS}
+        profile = self.profile or METHODS[self.method].profile
+        return printed(self.method) | own | {"profile": profile}
 
 
 def names_of(runs: pd.DataFrame) -> list[str]:
     """The decay of each row of runs.csv, with all in which it differs from the printed one."""
     names = []
     for values in zip(*(runs[column] for column in DECAY_COLUMNS), strict=True):
-        decay = dict(zip(DECAY_COLUMNS, values, strict=True))
+        decay: dict[str, Any] = dict(zip(DECAY_COLUMNS, values, strict=True))
         coupled = decay.pop("coupled")
-        own = decay["profile"] == METHODS[decay["method"]].profile
-        name = Kind(**decay | {"profile": "" if own else decay["profile"]}).name
-        names.append(name if coupled else f"{name}, λ without η")
+        if decay["profile"] == METHODS[decay["method"]].profile:
+            decay["profile"] = ""
+        names.append(Kind(**decay).name + ("" if coupled else ", λ without η"))
     return names
-
-
-def candidates(main: MainGrid, column: Column, kind: Kind) -> Candidates:
-    """All runs of a kind in a column, at the rates of its grid (L2 has λ of its own)."""
-    if kind.is_printed:
-        return main.cell(column, kind.method)
-    return main.of_kind(column, kind.columns, kind.scratch)

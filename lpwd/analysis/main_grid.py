@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
 from lpwd.analysis.paper import METHOD_NAMES, Column
 from lpwd.analysis.protocols import Candidates
 from lpwd.config.compose import scale_config
-from lpwd.config.rates import grid_size, rate_grid
+from lpwd.config.paths import names_in
+from lpwd.config.rates import rate_grid
 from lpwd.decay.rates import METHODS
 from lpwd.store.frames import DECAY_COLUMNS, Results, only
 from lpwd.store.identity import default_setting
@@ -22,6 +23,12 @@ from lpwd.store.summary import held_out
 
 #: The columns of runs.csv that distinguish kinds of runs: rates are chosen within one kind.
 KIND = (*Column._fields, *DECAY_COLUMNS, "setting")
+
+
+def printed(method: str) -> dict[str, Any]:
+    """The DECAY_COLUMNS of a method as the paper prints it."""
+    as_is = {"normalize": "none", "layers": "block", "coupled": True, "exclude": "", "towards": ""}
+    return {"method": method, "profile": METHODS[method].profile, **as_is}
 
 
 class MainGrid:
@@ -34,18 +41,21 @@ class MainGrid:
         main.by_seed(column, "lpwd", protocols.HELD_OUT)
     """
 
-    def __init__(self, main: Results, scale: DictConfig, every: Results | None = None) -> None:
+    def __init__(self, every: Results, scale: DictConfig) -> None:
         self.scale = scale
-        self.every = main if every is None else every
-        self.runs, self.epochs, self.zero_shot = main
-        self._runs_of = dict(list(self.runs.groupby([*Column._fields, "method"])))
-        self._cells: dict[tuple[Any, ...], Candidates] = {}
+        self.every = every
+        self._kinds: dict[tuple[Any, ...], Candidates] = {}
+        columns = every.runs[list(Column._fields)].drop_duplicates().itertuples(index=False)
+        known = (Column(*names) for names in columns if _is_known(scale, *names))
+        cells = (self.cell(column, method) for column in known for method in METHOD_NAMES)
+        self.runs, self.epochs, self.zero_shot = only(
+            every, {name for cell in cells for name in cell.runs["hash"]}
+        )
 
     @classmethod
     def load(cls, scale: str) -> MainGrid:
         """Of results/<scale>; collects new runs first. Raises ConfigError for an unknown scale."""
-        every = Store(scale).collect()
-        return cls(as_printed(every, scale), scale_config(scale), every)
+        return cls(Store(scale).collect(), scale_config(scale))
 
     @cached_property
     def folds(self) -> pd.DataFrame:
@@ -54,12 +64,7 @@ class MainGrid:
 
     def cell(self, column: Column, method: str) -> Candidates:
         """All runs of a method in a column of Table 1."""
-        key = column, method
-        if key not in self._cells:
-            runs = self._runs_of.get((*column, method), self.runs.iloc[:0])
-            expected = grid_size(self.scale, column.optimizer, method)
-            self._cells[key] = Candidates(runs, self.folds, expected)
-        return self._cells[key]
+        return self.of_kind(column, printed(method))
 
     def of_kind(
         self,
@@ -68,18 +73,18 @@ class MainGrid:
         scratch: bool = False,
         lrs: Sequence[float] = (),
     ) -> Candidates:
-        """All runs of any decay in a column, at the rates of the grid; `lrs`: of these η alone.
+        """All runs of any decay in a column, at the rates of its grid; `lrs`: of these η alone.
 
         `decay`: DECAY_COLUMNS · `scratch`: not pretrained, whatever the scale's are.
         """
         key = column, tuple(decay.items()), scratch, tuple(lrs)
-        if key not in self._cells:
-            grid = rate_grid(self.scale, column.optimizer)
+        if key not in self._kinds:
+            grid = rate_grid(self.scale, column.optimizer, decay["method"])
+            lrs, rates = lrs or grid.lrs, grid.rates or [math.nan]
             runs = self.at_any_rates(column, decay, scratch)
-            kept = runs["lr"].isin(lrs or grid.lrs) & runs["rate"].isin(grid.rates)
-            expected = len(lrs or grid.lrs) * len(grid.rates)
-            self._cells[key] = Candidates(runs[kept], self.folds, expected)
-        return self._cells[key]
+            runs = runs[runs["lr"].isin(lrs) & runs["rate"].isin(rates)]
+            self._kinds[key] = Candidates(runs, self.folds, len(lrs) * len(rates))
+        return self._kinds[key]
 
     def at_any_rates(
         self, column: Column, decay: Mapping[str, Any], scratch: bool = False
@@ -101,37 +106,6 @@ class MainGrid:
         return self.cell(column, method).at(lr, rate)["best_mean"]
 
 
-def as_printed(results: Results, scale: str) -> Results:
-    """The runs of a scale's main grid.
-
-    Left out: controls and rivals (profile, normalize, layers, exclude, towards, coupled, from
-    scratch), rates beside the grid, other epochs, images or weights than configs/ now says.
-    """
-    runs, cells = results.runs, _grid_cells(scale)
-    columns = zip(runs["data"], runs["model"], runs["optimizer"], strict=True)
-    settings: Any = [default_setting(scale, *column) for column in columns]
-    at = zip(runs["optimizer"], runs["method"], runs["lr"], runs["rate"].fillna(0), strict=True)
-    printed = (
-        (runs["profile"] == [METHODS[method].profile for method in runs["method"]])
-        & (runs["normalize"] == "none")
-        & (runs["layers"] == "block")
-        & runs["coupled"]
-        & (runs["exclude"] == "")
-        & (runs["towards"] == "")
-        & (runs["setting"].to_numpy() == np.asarray(settings, dtype=object))
-        & np.asarray([cell in cells for cell in at], dtype=bool)
-    )
-    return only(results, set(runs.loc[printed, "hash"]))
-
-
-@cache
-def _grid_cells(scale: str) -> set[tuple[str, str, float, float]]:
-    """(optimizer, method, η, λ) of every cell of a scale's grid; λ = 0: Baseline."""
-    cfg = scale_config(scale)
-    return {
-        (optimizer, method, lr, rate)
-        for optimizer in map(str, cfg.base)
-        for method in METHOD_NAMES
-        for lr in rate_grid(cfg, optimizer).lrs
-        for rate in rate_grid(cfg, optimizer, method).rates or [0.0]
-    }
+def _is_known(scale: DictConfig, data: str, model: str, optimizer: str) -> bool:
+    """Do configs/ still have what a stored run was made with?"""
+    return data in names_in("data") and model in names_in("model") and optimizer in scale.base

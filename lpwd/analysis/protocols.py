@@ -37,7 +37,6 @@ class Candidates:
         self.expected = expected
         self._choices: dict[str, pd.DataFrame] = {}
         self._by_seed: dict[str, pd.Series] = {}
-        self._at: dict[tuple[float, float | None], pd.DataFrame] = {}
 
     @cached_property
     def first(self) -> pd.DataFrame:
@@ -96,22 +95,8 @@ class Candidates:
 
     def at(self, lr: float, rate: float) -> pd.DataFrame:
         """The runs with this η and λ (NaN: Baseline's), by seed."""
-        key = lr, None if pd.isna(rate) else rate
-        if key not in self._at:
-            self._at[key] = self._indexed.iloc[self._places.get(key, [])].sort_index()
-        return self._at[key]
-
-    @cached_property
-    def _indexed(self) -> pd.DataFrame:
-        return self.runs.set_index("seed")
-
-    @cached_property
-    def _places(self) -> dict[tuple[float, float | None], list[int]]:
-        """Which rows have which η and λ (None: Baseline's)."""
-        places: dict[tuple[float, float | None], list[int]] = {}
-        for place, (lr, rate) in enumerate(zip(self.runs["lr"], self.runs["rate"], strict=True)):
-            places.setdefault((lr, None if pd.isna(rate) else rate), []).append(place)
-        return places
+        of_rate = self.runs["rate"].isna() if pd.isna(rate) else self.runs["rate"] == rate
+        return self.runs[(self.runs["lr"] == lr) & of_rate].set_index("seed").sort_index()
 
 
 def _by_test_set(runs: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from functools import cache
 import pandas as pd
 
 from lpwd.analysis import cells, paper
-from lpwd.analysis.kinds import Kind, candidates
+from lpwd.analysis.kinds import Kind
 from lpwd.analysis.main_grid import MainGrid
 
 KINDS = [
@@ -32,7 +32,7 @@ def rivals(main: MainGrid) -> pd.DataFrame:
     # A rival's difference from WD is held against the size of LPWD's in the paper.
     effect = cells.table3(main).set_index("method")["paper_mean"]
     kinds = KINDS if paper.from_scratch(main.scale.name) else KINDS + TOWARDS
-    of_kind = {kind.name: candidates(main, column, kind) for kind in kinds}
+    of_kind = {kind.name: main.of_kind(column, kind.columns) for kind in kinds}
     return pd.DataFrame(
         [
             {

@@ -19,7 +19,7 @@ import pandas as pd
 from lpwd.analysis import paper
 from lpwd.analysis.controls import LPWD, PWD, RWD, WD
 from lpwd.analysis.intervals import LEAST_SEEDS, columns_of, interval
-from lpwd.analysis.kinds import Kind, candidates
+from lpwd.analysis.kinds import Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import DIVERGED, PAPERS, Candidates, difference
@@ -67,7 +67,7 @@ def runs_at_best_lr(main: MainGrid) -> pd.DataFrame:
 def missing(main: MainGrid) -> int:
     """Of the grids to choose η among; then of the fresh seeds that a band needs at every λ."""
     column = paper.ablation_column(main.scale)
-    return sum(_lacking(candidates(main, column, kind)) for kind in (BASELINE, *KINDS))
+    return sum(_lacking(main.of_kind(column, kind.columns)) for kind in (BASELINE, *KINDS))
 
 
 def _lacking(among: Candidates) -> int:
@@ -82,7 +82,7 @@ def _lacking(among: Candidates) -> int:
 
 
 def _runs(main: MainGrid, column: Column, kind: Kind) -> pd.DataFrame:
-    choice = candidates(main, column, kind).choice(PAPERS)
+    choice = main.of_kind(column, kind.columns).choice(PAPERS)
     runs = main.at_any_rates(column, kind.columns)
     runs = runs[runs["lr"].isin(choice["lr"])].sort_values(["rate", "seed"])
     total = runs["lr"] * runs["rate"].fillna(0) * effective_steps(main, column, runs)

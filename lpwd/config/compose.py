@@ -159,13 +159,6 @@ def composer() -> Composer:
 
 
 @contextmanager
-def config_loader() -> Iterator[ConfigLoader]:
-    """Hydra's loader of configs/, which also knows the names that a pattern means."""
-    with _hydra():
-        yield GlobalHydra.instance().config_loader()
-
-
-@contextmanager
 def _hydra() -> Iterator[None]:
     """Hydra initialized on configs/; a running application's own is kept."""
     if GlobalHydra.instance().is_initialized():

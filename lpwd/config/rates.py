@@ -74,12 +74,6 @@ def rate_grid(scale: DictConfig, optimizer: str, method: str = "wd") -> RateGrid
     )
 
 
-def grid_size(scale: DictConfig, optimizer: str, method: str) -> int:
-    """How many runs (of one seed) the grid of a method has."""
-    grid = rate_grid(scale, optimizer, method)
-    return len(grid.lrs) * (len(grid.rates) or 1)
-
-
 def strong_penalty(scale: DictConfig, optimizer: str) -> Rates:
     """The largest η and λ of the grid: 10 and 50 times the base in the paper (Figure 1)."""
     grid = rate_grid(scale, optimizer)

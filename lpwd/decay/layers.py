@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lpwd.decay.blocks import by_block, find_blocks
-from lpwd.decay.checks import did_you_mean
+from lpwd.decay.checks import check_choice, did_you_mean
 from lpwd.decay.rates import LAYERS
 
 #: The ``layers`` argument: one of LAYERS, or groups of parameter names, shallow to deep.
@@ -40,8 +40,7 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     names = [name for name, _ in model.named_parameters()]
     if not isinstance(layers, str):
         return _by_list(names, layers)
-    if layers not in LAYERS:
-        raise ValueError(f"layers={layers!r} is unknown{did_you_mean(layers, LAYERS)}")
+    check_choice("layers", layers, LAYERS)
     is_timm = hasattr(model, "group_matcher")
     if layers == "block":
         if is_timm:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from lpwd.decay.checks import check_rate
+
 
 class Method(NamedTuple):
     """When the weights decay, how λ_i runs over the layers if nobody says otherwise, and which.
@@ -58,12 +60,7 @@ def profile_weights(profile: str | Profile, n: int) -> dict[int, float]:
     weight = PROFILES[profile] if isinstance(profile, str) else profile
     weights = {i: weight(i, n) for i in range(1, n + 1)}
     for i, value in weights.items():
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not 0 <= value < math.inf
-        ):
-            raise ValueError(f"profile({i}, {n}) is {value!r}; it must be a finite number ≥ 0")
+        check_rate(f"profile({i}, {n})", value)
     return weights
 
 

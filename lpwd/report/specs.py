@@ -74,12 +74,9 @@ def labelled(frame: pd.DataFrame, scale: DictConfig) -> pd.DataFrame:
     }
     bases = [scale.base[column.optimizer] for column in columns]
     of_rates = list(map(rate_base, bases, frame["method"]))
-    lr_factors, rate_factors = (
-        frame["lr"] / [base["lr"] for base in bases],
-        frame["rate"] / of_rates,
-    )
-    labels["lr_factor"] = list(map(factor_label, lr_factors))
-    labels["rate_factor"] = list(map(factor_label, rate_factors))
+    of_lrs = [base["lr"] for base in bases]
+    labels["lr_factor"] = list(map(factor_label, frame["lr"] / of_lrs))
+    labels["rate_factor"] = list(map(factor_label, frame["rate"] / of_rates))
     return frame.assign(**labels)[np.array([column in known for column in columns], bool)]
 
 

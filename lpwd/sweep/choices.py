@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from lpwd.analysis.main_grid import KIND, MainGrid, as_printed
+from lpwd.analysis.main_grid import KIND, MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import PAPERS, PROTOCOLS, Candidates
 from lpwd.config.compose import scale_config
@@ -44,7 +44,7 @@ class AmongMainGrid:
     """Choices among the runs of a scale's grid, by the paper's protocol."""
 
     def __init__(self, results: Results, scale: str) -> None:
-        self.main = MainGrid(as_printed(results, scale), scale_config(scale), results)
+        self.main = MainGrid(results, scale_config(scale))
 
     def rates(
         self, settings: Settings, model: str | None, method: str | None

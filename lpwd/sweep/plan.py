@@ -10,6 +10,7 @@ import pandas as pd
 
 from lpwd.config.compose import composed, composer
 from lpwd.config.errors import ConfigError
+from lpwd.config.paths import names_in
 from lpwd.store import identity
 from lpwd.store.frames import Results
 from lpwd.store.lock import in_training
@@ -18,18 +19,14 @@ from lpwd.sweep import grids
 from lpwd.sweep.choices import ChoiceMissing
 from lpwd.sweep.cost import seconds_of
 
-#: The paper's targets, and whether there is an experiment to train; Table 2 is the configs' own.
-PAPER = {
-    "table1": True,
-    "table2": False,
-    "table3": True,
-    **{f"figure{n}": True for n in range(1, 6)},
-}
+#: The paper's targets. Nothing is to be trained for Table 2: it is the configs' own.
+PAPER = ("table1", "table2", "table3", *(f"figure{n}" for n in range(1, 6)))
 #: What hours are estimated from.
 ESTIMATE = "from stored runs, else a few steps timed alone, without the wait for others"
 #: What the paper lacks, and `make all` leaves out.
 FURTHER = ("controls", "rivals", "figure6", "moredecay")
-EXPERIMENTS = {**PAPER, **dict.fromkeys(FURTHER, True)}
+TARGETS = (*PAPER, *FURTHER)
+EXPERIMENTS = names_in("experiment")
 
 
 @dataclass
@@ -52,7 +49,7 @@ def needs(
     expander = expander or expander_of(scale)
     jobs: dict[str, grids.Job] = {}
     waiting: dict[Hashable, identity.Settings] = {}
-    if not EXPERIMENTS[target]:
+    if target not in EXPERIMENTS:
         return Needs(target, [], {})
     cfg = composed([f"+experiment={target}", f"scale={scale}"], f"hydra.sweeper.seeds={seeds}")
     for grid in grids.grids_of(cfg.hydra.sweeper.grids):
@@ -81,7 +78,7 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     hours = _Hours(scale, results.runs)
     seen: set[Hashable] = set()
     rows = {}
-    for target in EXPERIMENTS:
+    for target in TARGETS:
         need = needs(target, scale, seeds, results, expander)
         left = [job for job in need.jobs if job.run not in stored]
         to_come = {job.run: job.settings for job in left} | need.waiting

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import simulated
 
-from lpwd.analysis.main_grid import MainGrid, as_printed
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.rivals import rivals
 from lpwd.config.compose import scale_config
 from lpwd.draw import tables
@@ -28,7 +28,7 @@ def level(row: dict[str, Any]) -> float:
 def test_the_experiment_fills_the_table(scale: str, names: int) -> None:
     config = scale_config(scale)
     every = simulated.stored(settings_of(scale), config, level, seeds=3)
-    main = MainGrid(as_printed(every, scale), config, every)
+    main = MainGrid(every, config)
     table = rivals(main)
     assert len(table) == names
     assert (table["runs"] == table["expected"]).all()

@@ -11,7 +11,7 @@ import simulated
 import torch
 
 from lpwd.analysis import figures, paper, robustness
-from lpwd.analysis.main_grid import MainGrid, as_printed
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import composed, scale_config
 from lpwd.draw import figures as drawn
 from lpwd.store import frames
@@ -48,7 +48,7 @@ def level(row: dict[str, Any]) -> float:
 
 def main(seeds: int = 3, keep: Callable[[Settings], bool] = lambda settings: True) -> MainGrid:
     results = simulated.stored(filter(keep, jobs()), SCALE, level, seeds)
-    return MainGrid(as_printed(results, "smoke"), SCALE, results)
+    return MainGrid(results, SCALE)
 
 
 def chosen(experiment: str, results: Results, seeds: int) -> list[Job]:

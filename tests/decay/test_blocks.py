@@ -207,7 +207,7 @@ def test_a_profile_of_ones_own() -> None:
     decay = lpwd.WeightDecay(optimizer, model, "wd", 0.5, profile="geometric")
     assert (decay.rates["0.bias"], decay.rates["1.bias"]) == (0.375, 0.5)
     decay.remove()
-    with pytest.raises(ValueError, match=r"profile\(1, 2\) is -1; it must be a finite number"):
+    with pytest.raises(ValueError, match=r"profile\(1, 2\)=-1 must be a finite number"):
         lpwd.WeightDecay(optimizer, model, "wd", 0.5, profile=lambda i, n: -1)
     with pytest.raises(ValueError, match="the profile is 0 wherever something is decayed"):
         lpwd.WeightDecay(optimizer, model, "wd", 0.5, profile=lambda i, n: 0, normalize="mean")

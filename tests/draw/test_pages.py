@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 from lpwd.analysis import claims, leads, paper
 from lpwd.analysis.gains import gains
 from lpwd.analysis.intervals import interval
-from lpwd.analysis.main_grid import MainGrid, as_printed
+from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import PAPERS
 from lpwd.config.compose import scale_config
 from lpwd.draw import answer, pages, words
@@ -47,7 +47,7 @@ def test_pages_tell_what_is_committed(scale: str, tmp_path: Path) -> None:
     for name in ("runs.csv", "epochs.parquet", "zero_shot.parquet"):
         committed(f"results/{scale}/{name}", tmp_path)
     stored = Store(scale, tmp_path).collect()
-    main = MainGrid(as_printed(stored, scale), scale_config(scale), stored)
+    main = MainGrid(stored, scale_config(scale))
     blocks = pages.blocks(main)
     for page, names in pages.PAGES[scale].items():
         told = committed(page, tmp_path).read_text()

@@ -22,7 +22,6 @@ from lpwd.draw import words
 from lpwd.draw.figures.common import STYLE
 from lpwd.draw.words import LOOKS
 from lpwd.report import charts, curves, specs, verdicts
-from lpwd.store import identity
 from lpwd.store.frames import Results
 
 SMOKE, MINI = scale_config("smoke"), scale_config("mini")
@@ -263,14 +262,10 @@ def test_the_controls_are_told_by_the_runs_beside_the_grid(mini: MainGrid) -> No
     epochs = mini.epochs[mini.epochs["hash"].isin(beside["hash"])]
     beside, epochs = (frame.assign(hash="linear-" + frame["hash"]) for frame in (beside, epochs))
     beside["best_mean"] += 4
-    setting = identity.default_setting("mini", *paper.ablation_column(MINI))
     every = Results(
-        pd.concat([mini.runs, beside]).assign(setting=setting),
-        pd.concat([mini.epochs, epochs]),
-        mini.zero_shot,
+        pd.concat([mini.runs, beside]), pd.concat([mini.epochs, epochs]), mini.zero_shot
     )
-    main = Results(mini.runs, mini.epochs, mini.zero_shot)
-    page = Page(report.page(MainGrid(main, MINI, every)))
+    page = Page(report.page(MainGrid(every, MINI)))
     names = rows(page, "controls")
     assert names == [part.question for part in controls.PARTS]
     texts = [e["text"] for e in page.find("td", "controls")]
@@ -412,7 +407,7 @@ def test_all_runs_are_listed_also_those_beside_the_tables(mini: MainGrid) -> Non
         hash="besides", method="cwd", normalize="mean", profile="linear", coupled=False
     )
     every = mini.every._replace(runs=pd.concat([mini.runs, extra]))
-    html = report.stored.table(MainGrid(mini.every, MINI, every)).html
+    html = report.stored.table(MainGrid(every, MINI)).html
     (data,) = re.findall(r'"data_json": ("(?:[^"\\]|\\.)*")', html)
     rows = json.loads(json.loads(data))
     assert sorted(row[-1] for row in rows) == sorted(every.runs["hash"])

@@ -3,12 +3,15 @@
 from typing import Any
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lpwd.config.check import checked, plain
 from lpwd.config.compose import composed, composer
 from lpwd.config.errors import ConfigError
+from lpwd.config.paths import CONFIGS
 from lpwd.store import identity
 from lpwd.sweep.grids import Expander, Grid
 from lpwd.training import build
@@ -66,9 +69,8 @@ def test_any_order(overrides: list[str]) -> None:
 
 
 def jobs(*arguments: str) -> list[Any]:
-    from lpwd.config.compose import config_loader
-
-    with config_loader() as loader:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()  # it knows the names that a pattern means
         return list(Expander(composer(), [*SMOKE, *arguments], loader).plain(Grid()))
 
 

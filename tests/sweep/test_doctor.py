@@ -37,7 +37,7 @@ def test_all_is_well_at_smoke_scale(
     ]
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.split()}
     left, hours, seeded, with_seeds = rows["all"]
-    assert (int(left), int(seeded)) == (96, 286)
+    assert (int(left), int(seeded)) == (96, 256)
     assert 0 < float(hours) < float(with_seeds)
     assert rows["controls"][0] == "70"
     # What was measured is kept, and `plan` takes it from there.

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pandas as pd
 
 from lpwd.analysis import paper
 from lpwd.analysis.cells import TABLE3_METHODS
 from lpwd.analysis.claims.effects import chosen_lambdas, column_key, effects, mean
 from lpwd.analysis.claims.rule import Measured
+from lpwd.analysis.leads import lead
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.analysis.protocols import difference
 
 
 def lpwd_over(method: str, protocol: str, main: MainGrid) -> Measured:
     """LPWD − `method` in every column of Table 1, points."""
     columns = paper.columns(main.scale)
-    parts = {
-        column_key(c): difference(
-            main.by_seed(c, "lpwd", protocol), main.by_seed(c, method, protocol)
-        )
-        for c in columns
-    }
+    parts = {column_key(c): lead(main, c, protocol, "lpwd", method) for c in columns}
     return Measured(effects(parts), len(columns))
 
 
 def steps(protocol: str, main: MainGrid) -> dict[str, pd.Series]:
     """The three steps of Table 3, RWD − WD, PWD − RWD and LPWD − PWD, by seed."""
     column = paper.ablation_column(main.scale)
-    values = [main.by_seed(column, method, protocol) for method in TABLE3_METHODS]
-    names = [paper.METHOD_NAMES[method] for method in TABLE3_METHODS]
+    names = paper.METHOD_NAMES
     return {
-        f"{names[i + 1]} − {names[i]}": difference(values[i + 1], values[i])
-        for i in range(len(names) - 1)
+        f"{names[method]} − {names[before]}": lead(main, column, protocol, method, before)
+        for before, method in pairwise(TABLE3_METHODS)
     }
 
 

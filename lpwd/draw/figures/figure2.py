@@ -26,9 +26,6 @@ from lpwd.draw.figures.common import (
 )
 from lpwd.draw.words import short
 
-ABOUT = ["data", "model", "optimizer", "method", "lr", "rate", "hash", "status"]
-R_OP = ["r_op_share", "r_op_size"]
-
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
     """A row for each model and optimizer; to the left (a), to the right (b)."""
