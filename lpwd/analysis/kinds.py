@@ -8,7 +8,7 @@ import pandas as pd
 
 from lpwd.analysis import paper
 from lpwd.analysis.main_grid import printed
-from lpwd.decay.rates import METHODS
+from lpwd.decay.methods import METHODS
 from lpwd.store.frames import DECAY_COLUMNS
 
 NAMES = {**paper.METHOD_NAMES, "cwd": "CWD", "cwd_mirrored": "CWD, mask mirrored"}

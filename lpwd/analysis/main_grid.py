@@ -15,7 +15,7 @@ from lpwd.analysis.protocols import Candidates
 from lpwd.config.compose import scale_config
 from lpwd.config.paths import names_in
 from lpwd.config.rates import rate_grid
-from lpwd.decay.rates import METHODS
+from lpwd.decay.methods import METHODS
 from lpwd.store.frames import DECAY_COLUMNS, Results, only
 from lpwd.store.identity import default_setting
 from lpwd.store.store import Store

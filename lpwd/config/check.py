@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from lpwd.config.errors import ConfigError, first_line, reworded
+from lpwd.config.errors import ConfigError, first_line, no_such_key, reworded
 from lpwd.config.paths import CONFIGS, names_in
 from lpwd.config.schema import OPTIMIZER_KEYS, Config
-from lpwd.decay.checks import check_choice, did_you_mean
+from lpwd.decay.checks import check_choice
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:
@@ -150,7 +150,7 @@ def _one_line(error: ValidationError, config: dict[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{key} is missing; leave ~{key} out, or give it a value"
     if fault["type"] == "extra_forbidden":
-        return f"there is no config key {key}{did_you_mean(key, keys())}"
+        return no_such_key(key, keys())
     if fault["type"] == "choice" and not isinstance(value, list):
         return f"{key}={value!r} is unknown{fault['msg']}"
     if fault["type"] == "choice":

@@ -101,8 +101,12 @@ def one_line(error: Exception, known_keys: Iterable[str] = ()) -> str:
         if key in known_keys:  # of another optimizer, say
             group = key.partition(".")[0]
             return f"{key} is no key of the chosen {group}: leave it out, or choose another {group}"
-        return f"there is no config key {key}{did_you_mean(key, known_keys)}"
+        return no_such_key(key, known_keys)
     return " ".join(str(error).split())
+
+
+def no_such_key(key: str, known_keys: Iterable[str]) -> str:
+    return f"there is no config key {key}{did_you_mean(key, known_keys)}"
 
 
 def _how_to_write(override: str) -> str:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from lpwd.config.paths import names_in
 from lpwd.decay.checks import did_you_mean
-from lpwd.decay.rates import EXCLUDE, LAYERS, METHODS, NORMALIZE, PROFILES
+from lpwd.decay.methods import EXCLUDE, LAYERS, METHODS, NORMALIZE, PROFILES
 
 #: Other whole numbers end where runs.csv's and torch's do.
 LARGEST = 2**31 - 1

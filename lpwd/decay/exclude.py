@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lpwd.decay.checks import check_choice
 from lpwd.decay.layers import owner_and_leaf
-from lpwd.decay.rates import EXCLUDE
+from lpwd.decay.methods import EXCLUDE
 
 #: "norm", "bias", "1d", a parameter's name or a dotted prefix, or a function of (name, parameter).
 Kind = str | Callable[[str, Tensor], Any]

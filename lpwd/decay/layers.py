@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from lpwd.decay.blocks import by_block, find_blocks
 from lpwd.decay.checks import check_choice, did_you_mean
-from lpwd.decay.rates import LAYERS
+from lpwd.decay.methods import LAYERS
 
 #: The ``layers`` argument: one of LAYERS, or groups of parameter names, shallow to deep.
 Layers = str | Sequence[Sequence[str]]

@@ -13,8 +13,8 @@ from lpwd.decay.checks import check_rate
 from lpwd.decay.exclude import Kind, excluded
 from lpwd.decay.groups import DecayedGroup
 from lpwd.decay.layers import Layers, layer_index, unwrap
+from lpwd.decay.methods import Profile, normalized_rate, profile_weights
 from lpwd.decay.own_decay import OwnDecay
-from lpwd.decay.rates import Profile, normalized_rate, profile_weights
 from lpwd.decay.sharding import layout, like, sharded_modules
 
 #: An optimizer's groups, each with what is decayed of it.

@@ -1,4 +1,4 @@
-"""What a decay does to a model, layer by layer, as text."""
+"""What a decay does to a model, layer by layer, as text; λ_i itself is made in `parameters`."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ from lpwd.decay.checks import check_choice, check_rate
 from lpwd.decay.exclude import Exclude, as_kinds
 from lpwd.decay.groups import Observer, add_to_gradients
 from lpwd.decay.layers import Layers, unwrap
+from lpwd.decay.methods import METHODS, NORMALIZE, PROFILES, Profile
 from lpwd.decay.own_decay import OWN_WD, OwnDecay
 from lpwd.decay.parameters import Pairs, Parameters, targets
-from lpwd.decay.rates import METHODS, NORMALIZE, PROFILES, Profile
 from lpwd.decay.steps import NO_FORWARD_PASS, ForwardHook, OuterStep, act_inside, is_checkpointed
 from lpwd.decay.table import table
 from lpwd.decay.warn import warn_of_no_blocks, warn_of_no_effect

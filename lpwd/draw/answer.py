@@ -33,8 +33,8 @@ def sentences(main: MainGrid) -> list[str]:
     worth, worth_reported = in_the_mean(main, columns, "wd", "baseline")
     found = [
         f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1 (95 %"
-        f" interval) {where}; {prints} {words.signed(theirs)}. Rates are chosen on the test images"
-        f" there, as in the paper; chosen on others (*held-out*), it is"
+        f" interval) {where}; {prints} {words.signed(theirs)}. That is with rates chosen on the"
+        f" test images, as in the paper; chosen on other images (*held-out*) it is"
         f" {words.signed_span(held_out)}.{_equivalent(theirs, ours, held_out)}",
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
         f" none; {prints} {words.signed(worth_reported)}.{_room(worth, theirs)}",
@@ -67,8 +67,8 @@ def _l2(main: MainGrid, columns: list[Column]) -> list[str]:
         return []
     held_out = words.signed_span(_mean(main, columns, "l2", "wd", HELD_OUT))
     return [
-        f"**Plain L2 does no worse than WD**: {words.signed_span(ours)} over it, held-out"
-        f" {held_out}; the paper prints {words.signed(theirs)}."
+        f"**Plain L2 is ahead of WD**: {words.signed_span(ours)}, held-out {held_out}; the paper"
+        f" prints {words.signed(theirs)}."
     ]
 
 
@@ -85,7 +85,7 @@ def _parts(main: MainGrid) -> list[str]:
     return [
         f"**{gain} from when the weights decay.** In the one setting with RWD and PWD ({setting}),"
         f" decaying after the update (RWD) gives {rwd} over WD, and decaying before the forward"
-        f" pass (PWD) {pwd}; {rates}."
+        f" pass (PWD) {pwd}. The three were compared {rates}."
     ]
 
 
@@ -123,10 +123,9 @@ def _fresh(
 def _equivalent(reported: float, *found: Interval) -> str:
     """What each is shown to be within; `found`: by the paper's protocol, and held-out."""
     margins = [equivalence(one, reported)[0] for one in found]
-    shown = {
-        name: f"±{margin:.2f}"
-        for name, margin in zip(("the first", "the second"), margins, strict=True)
+    shown = [
+        f"within ±{margin:.2f}{protocol}"
+        for protocol, margin in zip(("", " held-out"), margins, strict=True)
         if not math.isnan(margin)
-    }
-    within = " and ".join(f"{name} within {margin}" for name, margin in shown.items())
-    return f" Equivalence tests (two one-sided, 2.5 %) put {within}." * bool(shown)
+    ]
+    return f" By equivalence tests the two are {' and '.join(shown)}." * bool(shown)

@@ -11,7 +11,7 @@ from typing import Any
 
 from lpwd.config.compose import composer
 from lpwd.config.rates import canonical_number, rates_of
-from lpwd.decay.rates import METHODS
+from lpwd.decay.methods import METHODS
 from lpwd.inputs.weights import weights_id
 
 #: Raise it when the same settings come to mean another training: older runs are not used then.

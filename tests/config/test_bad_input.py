@@ -21,7 +21,7 @@ import lpwd
 from lpwd.config import check, compose
 from lpwd.config.errors import ConfigError
 from lpwd.config.schema import LARGEST
-from lpwd.decay.rates import EXCLUDE, LAYERS, NORMALIZE, PROFILES
+from lpwd.decay.methods import EXCLUDE, LAYERS, NORMALIZE, PROFILES
 
 
 def bare(hint: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import ASGD, LBFGS, SGD, Adam, AdamW, NAdam, Optimizer, SparseAdam
 
 import lpwd
-from lpwd.decay.rates import METHODS as MOMENTS
+from lpwd.decay.methods import METHODS as MOMENTS
 
 # -- what it tells --------------------------------------------------------------------------------
 

@@ -134,7 +134,7 @@ def test_l2_is_told_of_where_it_is_ahead() -> None:
 
         return answer.text(simulated.main(MINI, seeds=3, top1=top1))
 
-    assert "**Plain L2 does no worse than WD**: +1.00 [+1.00, +1.00] over it" in told(1)
+    assert "**Plain L2 is ahead of WD**: +1.00 [+1.00, +1.00]" in told(1)
     assert "Plain L2" not in told(-1)
 
 

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lpwd.decay.checks import check_rate
+
+#: When a method decays; None: never.
+Moment = Literal[
+    "in the gradient", "before the update", "after the update", "before the forward pass"
+]
 
 
 class Method(NamedTuple):
@@ -18,7 +23,7 @@ class Method(NamedTuple):
     mask: cautious, those that the update does not move away from zero; mirrored, as many others.
     """
 
-    moment: str | None
+    moment: Moment | None
     profile: str = "uniform"
     mask: str | None = None
 
