@@ -142,7 +142,8 @@ def test_more_decay_than_the_grids_is_told_as_it_is_stored() -> None:
     points = pd.read_csv(REPOSITORY / "results/mini/figure6_points.csv")
     wd: Any = points[(points["name"] == "WD") & points["rate"].eq(3.68)].iloc[0]
     over = [words.signed(wd[f"over_baseline_{end}"], 1) for end in ("mean", "low", "high")]
-    said = f"Σηλ = {wd['total']:.2f}, is {over[0]} [{over[1]}, {over[2]}] points from Baseline"
+    said = f"Σηλ = {wd['total']:.2f}, costs points: WD less Baseline is"
+    said += f" {over[0]} [{over[1]}, {over[2]}]"
     assert said in " ".join((REPOSITORY / "docs/reproduction.md").read_text().split())
 
 
