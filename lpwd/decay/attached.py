@@ -16,17 +16,19 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 DECAYS: WeakSet[Any] = WeakSet()
 #: Those whose optimizer has stepped.
 STEPPED: WeakSet[Any] = WeakSet()
+#: Those whose optimizer is known to read the weights.
+_READ: WeakSet[Any] = WeakSet()
 
 #: Their steps evaluate the loss themselves, or take gradients that λθ cannot join.
 CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
 
 
 def check_unattached(optimizer: Optimizer) -> None:
-    params = {p for group in optimizer.param_groups for p in group["params"]}
+    params = _parameters(optimizer)
     for other in DECAYS:
         if other.optimizer is optimizer:
             raise ValueError("this optimizer has a WeightDecay already; call its remove() first")
-        theirs = (p for group in other.optimizer.param_groups for p in group["params"])
+        theirs = _parameters(other.optimizer)
         if other.moment == "before the forward pass" and not params.isdisjoint(theirs):
             raise ValueError(
                 f"the {other.method} of another optimizer decays these parameters before each"
@@ -56,7 +58,14 @@ def stepping(optimizer: Any, model: Any) -> Optimizer:
                 " pass the torch optimizer that it wraps"
             )
         optimizer = inner
+    base = getattr(optimizer, "base_optimizer", None)
+    if isinstance(base, Optimizer) and _parameters(base) == _parameters(optimizer):
+        return base  # SAM's: its own step writes the weights back to what they were before
     return optimizer
+
+
+def _parameters(optimizer: Optimizer) -> set[Tensor]:
+    return {p for group in optimizer.param_groups for p in group["params"]}
 
 
 def check_can_couple(optimizer: Optimizer) -> None:
@@ -67,18 +76,29 @@ def check_can_couple(optimizer: Optimizer) -> None:
         )
 
 
-def check_weights_are_read(optimizer: Optimizer) -> None:
+def has_stepped(decay: Any) -> None:
+    """To be called after each of its optimizer's steps."""
+    STEPPED.add(decay)
+    # With an lr of 0 nothing was written, and a state that looks like the weights is none of them.
+    if decay not in _READ and all(group["lr"] for group in decay.optimizer.param_groups):
+        _check_weights_are_read(decay.optimizer)
+        _READ.add(decay)
+
+
+def _check_weights_are_read(optimizer: Optimizer) -> None:
     """Raise ValueError if the optimizer writes its weights anew from copies in its own state.
 
     Masters in float32, or the sequences of a schedule-free method, would undo every decay of the
-    weights. To be asked after its first step, when such a copy is what was written.
+    weights. To be asked after a first step, when such a copy is what was written.
     """
     if type(optimizer).__module__.startswith("torch.optim"):
         return
     for p, state in optimizer.state.items():
         copies = [s for s in state.values() if isinstance(s, Tensor) and s.shape == p.shape]
         rtol = 4 * torch.finfo(p.dtype).eps if p.is_floating_point() else 0.0
-        if p.any() and any(torch.allclose(c.to(p), p, rtol, atol=0.0) for c in copies):
+        if p.numel() == 1 or not p.any():  # a count of steps may be 1, too
+            continue
+        if any(torch.allclose(c.to(p), p, rtol, atol=0.0) for c in copies):
             raise ValueError(
                 f"{type(optimizer).__name__} keeps the weights in its own state and writes them"
                 " anew in each step, so that a decay of the parameters is lost; use its own decay"
@@ -105,10 +125,10 @@ def _watch() -> None:
 
 
 def _on_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    if torch.compiler.is_compiling():  # a graph would depend on which decays there are
+        return
     for decay in [d for d in DECAYS if d not in STEPPED and d.optimizer is not optimizer]:
-        theirs = {p for group in optimizer.param_groups for p in group["params"]}
-        mine = (p for group in decay.optimizer.param_groups for p in group["params"])
-        if theirs.isdisjoint(mine):
+        if _parameters(optimizer).isdisjoint(_parameters(decay.optimizer)):
             continue
         _OTHERS[decay] = _OTHERS.get(decay, 0) + 1
         if _OTHERS[decay] == _STEPS_OF_OTHERS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lpwd.decay.groups import DecayedGroup, Tensors
+from lpwd.decay.groups import DecayedGroup, Observer, Tensors
 from lpwd.decay.sharding import is_sharded
 
 
@@ -33,23 +33,27 @@ class Cautious:
             raise ValueError("cwd_mirrored, a control, cannot take sharded weights; cwd can")
         self._kept.append((group, eta, torch._foreach_clone(group.params)))
 
-    def penalties(self) -> list[tuple[DecayedGroup, Tensors]]:
-        """After the update: each group, with what is still to be subtracted from its weights."""
-        masked = []
+    def decay(self, observer: Observer | None) -> None:
+        """After the update: subtract what the masks leave of the penalties."""
         for group, eta, before in self._kept:
-            penalties = group.penalties(eta, before)
-            # By signs: a product of small numbers would be rounded to 0.
-            moved = torch._foreach_sub(before, group.params)
-            mask = torch._foreach_sign([_real(tensor) for tensor in moved])
-            parts = [_real(penalty) for penalty in penalties]
-            torch._foreach_mul_(mask, torch._foreach_sign(parts))
-            torch._foreach_add_(mask, 1)
-            torch._foreach_clamp_max_(mask, 1)  # 0 where the signs differ, else 1
-            mask = [_mirrored(tensor) for tensor in mask] if self.mirrored else mask
-            torch._foreach_mul_(parts, mask)
-            masked.append((group, penalties))
+            penalties = self._masked(group, group.penalties(eta, before), before)
+            if observer is not None:
+                observer.on_decay(group, lambda penalties=penalties: penalties)
+            torch._foreach_sub_(group.params, penalties)
         self._kept = []
-        return masked
+
+    def _masked(self, group: DecayedGroup, penalties: Tensors, before: Tensors) -> Tensors:
+        # By signs: a product of small numbers would be rounded to 0.
+        moved = torch._foreach_sub(before, group.params)
+        mask = torch._foreach_sign([_real(tensor) for tensor in moved])
+        parts = [_real(penalty) for penalty in penalties]
+        torch._foreach_mul_(mask, torch._foreach_sign(parts))
+        torch._foreach_add_(mask, 1)
+        torch._foreach_clamp_max_(mask, 1)  # 0 where the signs differ, else 1
+        torch._foreach_mul_(
+            parts, [_mirrored(tensor) for tensor in mask] if self.mirrored else mask
+        )
+        return penalties
 
 
 def _mirrored(mask: Tensor) -> Tensor:

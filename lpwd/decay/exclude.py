@@ -54,9 +54,11 @@ def excluded(model: nn.Module, kinds: Sequence[Kind]) -> set[str]:
 
 def _is_norm(module: nn.Module) -> bool:
     """Also those not of torch (Llama's, T5's): by the class's name, where it has scales alone."""
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):  # also over several dimensions
+        return True
     own = [p for name, p in module.named_parameters() if not owner_and_leaf(name)[0]]
     named = any("norm" in kind.__name__.lower() for kind in type(module).__mro__)
-    return named and all(p.ndim <= 1 for p in own)
+    return named and all(sum(size > 1 for size in p.shape) <= 1 for p in own)
 
 
 def _is_bias(leaf: str) -> bool:

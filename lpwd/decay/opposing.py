@@ -8,6 +8,7 @@ need be known. Read so, Eq. 10 holds for each method with P the decay term as it
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -41,12 +42,14 @@ class OpposingRate:
     """
 
     def __init__(self, decay: WeightDecay, every: int = 1) -> None:
+        if not isinstance(decay, WeightDecay):
+            raise ValueError(f"decay: got {type(decay).__name__}; pass the WeightDecay itself")
         if decay.moment in (None, "in the gradient"):
             raise ValueError(f"{decay.method} has no decay term; R_op is for wd, rwd, pwd and lpwd")
         if decay.towards:
             raise ValueError("R_op is of penalties towards zero; this decay has targets (towards=)")
-        if every < 1:
-            raise ValueError(f"every={every!r} must be at least 1")
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"every={every!r} must be a whole number of at least 1")
         if decay._observer is not None:
             raise ValueError("this WeightDecay has an OpposingRate already; call its remove()")
         self.decay = decay
@@ -103,6 +106,9 @@ class OpposingRate:
             sums = _sums(parts_of(group.params), parts_of(penalties))
             # A skipped step (overflow) had no update that its penalties could oppose.
             sums = over_all_parts(sums, group.params[0]) * self.decay._done()
+            if self._sums is not None and self._sums.shape[1] != self.decay.layer_count:
+                warnings.warn("the model has other layers now: R_op is of them alone", stacklevel=2)
+                self._sums = None
             if self._sums is None:
                 self._sums = sums.new_zeros(4, self.decay.layer_count)
             self._sums = self._of(group).add(self._sums.to(sums.device), sums)

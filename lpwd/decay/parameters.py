@@ -103,9 +103,13 @@ class Parameters:
     def eta(self, owner: dict[str, Any], group: DecayedGroup, done: float | Tensor) -> Any:
         """What λ_i is multiplied by; 0 if `done` is 0 (a skipped step).
 
+        Uncoupled it is 0, too, where the lr is: torch's distributed checkpoints make an optimizer's
+        state by a step with an lr of 0.
         Raises ValueError if an ηλ_i is above 1; of a tensor that would wait for the device.
         """
-        eta = owner["lr"] if self.coupled else 1.0
+        eta = owner["lr"]
+        if not self.coupled:
+            eta = (eta != 0) * 1.0
         if not isinstance(eta, Tensor):
             group.fractions(eta)
         return eta * done
@@ -202,12 +206,12 @@ def _groups(
     targets: dict[Tensor, Tensor],
 ) -> list[DecayedGroup]:
     """What is decayed of one of the optimizer's groups: towards zero and towards targets apart, as
-    are weights that processes share in other ways."""
+    are weights of other types, or that processes share in other ways."""
     # With λ = 0 nothing is touched at all: Baseline, bit for bit.
     kept = [p for p in params if lambdas.get(p)]
-    parts: dict[tuple[bool, Any], list[Tensor]] = {}
+    parts: dict[tuple[Any, ...], list[Tensor]] = {}
     for p in kept:
-        parts.setdefault((p in targets, layout(p)), []).append(p)
+        parts.setdefault((p in targets, p.dtype, layout(p)), []).append(p)
     return [
         DecayedGroup(
             part,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch.utils.checkpoint import CheckpointFunction
@@ -29,10 +29,12 @@ class OuterStep:
 
     def __init__(self) -> None:
         self._frame: FrameType | None = None
+        self.is_compiled = False
 
     def begins(self) -> bool:
         """To be asked by a pre-hook: does a step begin here?"""
-        if torch.compiler.is_compiling():  # the compiler knows no frames
+        self.is_compiled = torch.compiler.is_compiling()
+        if self.is_compiled:  # the compiler knows no frames
             return True
         frame = sys._getframe(2)  # torch's wrapper of step(), which calls the hooks
         if self._frame is not None and self._frame in _stack(frame):
@@ -64,7 +66,8 @@ def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None], late: bool) 
     optimizer calls it, and with it backward(), only after the hook: `act` then follows each of its
     calls, and is given whether it is the first.
     """
-    closure = args[1] if len(args) > 1 else kwargs.get("closure")
+    by_place = len(args) > 1 and (args[1] is None or callable(args[1]))
+    closure = args[1] if by_place else kwargs.get("closure")
     if closure is None and not late:
         act(True)
         return None
@@ -77,9 +80,18 @@ def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None], late: bool) 
         first = False
         return loss
 
-    if len(args) > 1:
+    if by_place:
         return (args[0], closure_and_act, *args[2:]), kwargs
     return args, {**kwargs, "closure": closure_and_act}
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def outside_graphs(function: F) -> F:
+    """Never a part of a compiled step: its graph would keep which parameters were frozen when it
+    was traced."""
+    return cast(F, torch._disable_dynamo(function))  # the compiler takes a second to import
 
 
 class ForwardHook:

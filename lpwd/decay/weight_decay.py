@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lpwd.decay import attached
+from lpwd.decay import attached, steps
 from lpwd.decay.cautious import Cautious
 from lpwd.decay.checks import check_choice, check_rate
 from lpwd.decay.exclude import Exclude, as_kinds
@@ -24,7 +24,7 @@ from lpwd.decay.layers import Layers, unwrap
 from lpwd.decay.methods import METHODS, NORMALIZE, PROFILES, Profile
 from lpwd.decay.own_decay import OWN_WD, OwnDecay
 from lpwd.decay.parameters import Pairs, Parameters, targets
-from lpwd.decay.steps import NO_FORWARD_PASS, ForwardHook, OuterStep, act_inside, is_checkpointed
+from lpwd.decay.steps import outside_graphs
 from lpwd.decay.table import table
 from lpwd.decay.warn import warn_of_no_blocks, warn_of_no_effect
 
@@ -49,7 +49,7 @@ class WeightDecay:
         normalize: none (as printed) | mean (the mean of λ_i over layers is λ) | params (the mean
             over weights is λ).
         layers: block | module | tensor | lists of parameter names; see `lpwd.layer_index`.
-        coupled: False leaves η out of the decay term: λ_iθ (Eq. 1 to the letter).
+        coupled: False leaves η out of the decay term: λ_iθ (Eq. 1 to the letter), none while η = 0.
         exclude: what is not decayed (n stays): any of "norm", "bias" and "1d" (at most one
             dimension), parameter names or dotted prefixes, or functions of (name, parameter).
         towards: what the weights decay towards instead of zero, by parameter name: the pretrained
@@ -99,12 +99,11 @@ class WeightDecay:
         attached.check_unattached(optimizer)
         if self.moment == "in the gradient":
             attached.check_can_couple(optimizer)
-        self.optimizer = optimizer
-        self.model = model
+        self.optimizer, self.model = optimizer, model
         self._rate = float(rate)
         self.normalize, self.layers, self.coupled = normalize, layers, coupled
         self._observer: Observer | None = None
-        self._step = OuterStep()
+        self._step = steps.OuterStep()
         # pwd, lpwd: what the next decay is multiplied by (a tensor: only the device knows if a step
         # was skipped), and the parameters that have had theirs since the last step.
         self._due: float | Tensor = 1.0
@@ -134,7 +133,7 @@ class WeightDecay:
             optimizer.register_state_dict_pre_hook(lambda _: self._own.as_before()),
         ]
         if self.moment == "before the forward pass":
-            hook = ForwardHook(self._on_forward)
+            hook = steps.ForwardHook(self._on_forward)
             self._hooks.append(model.register_forward_pre_hook(hook, prepend=True))
         attached.add(self)
         if self.moment != "in the gradient":
@@ -182,13 +181,14 @@ class WeightDecay:
         if self.moment != "before the forward pass":
             return
         self._parameters.reshard()
+        if not self._rate:  # that is the decay of this step, whatever λ is before it ends
+            self._had.update(entry.parameter for entry in self._parameters.entries())
         groups = [(owner, group.without(self._had)) for owner, group in self._parameters.decayed()]
         groups = [(owner, group) for owner, group in groups if group.params]
-        if not groups:
-            return
-        self._decay(self._due, groups)
-        self._had.update(p for _, group in groups for p in group.params)
-        torch.clear_autocast_cache()  # its casts are of the weights before
+        if groups:
+            self._decay(self._due, groups)
+            self._had.update(p for _, group in groups for p in group.params)
+            torch.clear_autocast_cache()  # its casts are of the weights before
 
     def state_dict(self) -> dict[str, float]:
         """What a checkpoint must hold; the rates come from the constructor, never from here."""
@@ -213,20 +213,25 @@ class WeightDecay:
     def _on_forward(self, module: nn.Module) -> None:
         # A replica of the model has this hook too, but not these weights.
         trains = module is self.model and module.training
-        if trains and (torch.is_grad_enabled() or is_checkpointed()):
+        if trains and (torch.is_grad_enabled() or steps.is_checkpointed()):
             self.before_forward()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         if not self._step.begins():
             return None
+        self._begin_step()
+        return steps.act_inside(args, kwargs, self._on_gradient, late=self._lends())
+
+    @outside_graphs
+    def _begin_step(self) -> None:
         self._own.as_before()  # if the last step raised
         if self not in attached.STEPPED:
             self._parameters.names()  # the model may have been sharded, or changed, since
         if self._cautious:
             self._cautious.begin()
         self._own.off()
-        return act_inside(args, kwargs, self._on_gradient, late=self._lends())
 
+    @outside_graphs
     @torch.no_grad()
     def _on_gradient(self, first: bool) -> None:
         """The gradient is there, the update is not. `first`: of this step's closure calls."""
@@ -239,34 +244,31 @@ class WeightDecay:
         elif self.moment == "before the update" and first:
             self._decay(self._done(), self._parameters.decayed())
         elif self.moment == "before the forward pass" and first and self._lacks_decay():
-            raise RuntimeError(f"{self.method}: {NO_FORWARD_PASS}")
+            raise RuntimeError(f"{self.method}: {steps.NO_FORWARD_PASS}")
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._step.ends():
-            return
+        if self._step.ends():
+            self._end_step()
+
+    @outside_graphs
+    @torch.no_grad()
+    def _end_step(self) -> None:
         self._own.as_before()
-        if self not in attached.STEPPED:
-            attached.check_weights_are_read(self.optimizer)
-            attached.STEPPED.add(self)
-        with torch.no_grad():
-            if self.moment == "after the update":
-                self._decay(self._done(), self._parameters.decayed())
-            elif self._cautious:
-                for group, penalties in self._cautious.penalties():
-                    if self._observer is not None:
-                        self._observer.on_decay(group, lambda penalties=penalties: penalties)
-                    torch._foreach_sub_(group.params, penalties)
-            elif self.moment == "before the forward pass":
-                # A skipped step has had its decay: the next try gets no second one.
-                self._due, self._had = self._done(), set()
-            if self._observer is not None:
-                self._observer.after_step()
+        attached.has_stepped(self)
+        if self.moment == "after the update":
+            self._decay(self._done(), self._parameters.decayed())
+        elif self._cautious:
+            self._cautious.decay(self._observer)
+        elif self.moment == "before the forward pass":
+            # A skipped step has had its decay: the next try gets no second one.
+            self._due, self._had = self._done(), set()
+        if self._observer is not None:
+            self._observer.after_step()
 
     def _lacks_decay(self) -> bool:
         """Is there something to decay (η > 0), and nothing of it was since the last step?"""
-        pairs = self._parameters.decayed()
-        etas = (self._parameters.eta(owner, group, 1.0) for owner, group in pairs)
-        return not self._had and any(isinstance(eta, Tensor) or eta > 0 for eta in etas)
+        etas = (self._parameters.eta(*pair, 1.0) for pair in self._parameters.decayed())
+        return not self._had and any(eta > 0 for eta in etas)
 
     def _done(self) -> float | Tensor:
         """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
@@ -278,8 +280,9 @@ class WeightDecay:
     def _decay(self, done: float | Tensor, groups: Pairs) -> None:
         """θ ← (1 − ηλ_i)θ, or (1 − λ_i)θ uncoupled; with `done` = 0 nothing changes."""
         lent: dict[Tensor, float] = {}
-        for owner, group in groups:
-            eta = self._parameters.eta(owner, group, done)
+        # All η first: if one is too large, nothing is decayed.
+        with_etas = [(group, self._parameters.eta(owner, group, done)) for owner, group in groups]
+        for group, eta in with_etas:
             if self._observer is not None:
                 self._observer.on_decay(group, partial(group.penalties, eta))
             if self._lends() and group.is_for_own_pass:
@@ -294,4 +297,4 @@ class WeightDecay:
     def _lends(self) -> bool:
         """Does the optimizer decay by λ_i itself, where that is for its own pass?"""
         once = self._parameters.lists_each_once
-        return self._can_decay_itself and once and not torch.compiler.is_compiling()
+        return self._can_decay_itself and once and not self._step.is_compiled

@@ -38,6 +38,25 @@ class Layout:
         return [_stamp(path) for files in self.files.values() for path in files]
 
 
+def contents(source: Source, root: Path) -> str | None:
+    """A digest of the names and sizes of a data set's files, wherever they are; None if absent.
+
+    Raises:
+        ConfigError: as `find` and `Layout.stamp`.
+    """
+    layout = find(source, root)
+    if layout is None:
+        return None
+    found: list[tuple[str, str, int]] = []
+    for split, paths in layout.files.items():
+        for path in paths:
+            files = files_below(path) if path.is_dir() else [str(path)]
+            names = [os.path.relpath(file, path) for file in files]
+            sizes = [_size_and_time(file)[0] for file in files]
+            found += zip([split] * len(files), names, sizes, strict=True)
+    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:12]
+
+
 def _stamp(path: Path) -> list[Any]:
     if path.is_dir():
         files = [(file, *_size_and_time(file)) for file in files_below(path)]

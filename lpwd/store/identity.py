@@ -10,8 +10,10 @@ from functools import cache
 from typing import Any
 
 from lpwd.config.compose import composer
+from lpwd.config.paths import named
 from lpwd.config.rates import canonical_number, rates_of
 from lpwd.decay.methods import METHODS
+from lpwd.inputs import sources
 from lpwd.inputs.weights import weights_id
 
 #: Raise it when the same settings come to mean another training: older runs are not used then.
@@ -28,10 +30,11 @@ def settings(config: Mapping[str, Any]) -> Settings:
 
     Left out: machine, wandb, experiment, paths, the scale's grid and base. Rates are resolved
     (`config.rates.rates_of`), numbers rounded to 12 digits, Baseline has no λ, and lpwd is the same
-    as pwd with the linear profile.
+    as pwd with the linear profile. A data set of one's own is known by its name and its files.
     """
     rates, model, scale = rates_of(config), config["model"], config["scale"]
     data = {key: value for key, value in config["data"].items() if key != "root"}
+    data |= _own_files(data["name"], config["data"]["root"])
     optimizer = {key: value for key, value in config["optimizer"].items() if key != "lr_factor"}
     return _canonical(
         {
@@ -49,6 +52,17 @@ def settings(config: Mapping[str, Any]) -> Settings:
             "seed": config["seed"],
         }
     )
+
+
+@cache
+def _own_files(name: str, root: str) -> dict[str, str]:
+    """What tells two data sets of one's own apart that have the same name. Looked at once."""
+    if name == "digits" or name in sources.SOURCES:
+        return {}
+    from lpwd.inputs import locate  # pyarrow takes a while to import
+
+    found = locate.contents(sources.own(name), named(root))
+    return {"files": found} if found else {}
 
 
 def _without_younger(section: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,10 @@ class AmongGrid:
         among = only(results, set(jobs))
         self.folds = held_out(among.epochs)
         self.runs_of = dict(list(among.runs.groupby(list(KIND))))
-        self.expected = Counter(map(_kind, jobs.values()))
+        firsts = [settings for settings in jobs.values() if settings["seed"] == 0]
+        if jobs and not firsts:
+            raise ConfigError("rates are chosen among runs of seed 0, of which the grid has none")
+        self.expected = Counter(map(_kind, firsts))
         self.none = among.runs.iloc[:0]
 
     def rates(self, settings: Settings) -> list[tuple[str, ...]]:

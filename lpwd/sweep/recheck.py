@@ -111,7 +111,7 @@ def _settings(overrides: list[str]) -> Settings:
 def _differences(usual: Settings, wanted: Settings) -> list[str]:
     """What to override so that the settings `usual` become those wanted."""
     old, new = ({**identity.YOUNGER, **_flat(settings)} for settings in (usual, wanted))
-    given = ("protocol", "model.weights")  # not keys of the config
+    given = ("protocol", "model.weights", "data.files")  # not keys of the config
     return [
         f"{key}={_spelled(value)}"
         for key, value in new.items()

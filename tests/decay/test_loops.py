@@ -396,3 +396,159 @@ def test_a_name_that_no_parameter_has_is_refused_with_the_nearest() -> None:
     model = pair()
     with pytest.raises(ValueError, match=r"exclude='0.wieght' is unknown; did you mean '0.weight'"):
         lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "wd", RATE, exclude="0.wieght")
+
+
+# -- what a step is not ---------------------------------------------------------------------------
+
+
+class Sharpness(Optimizer):
+    """SAM: a step at the worst weights nearby, taken from the weights that were."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {})
+        self.base_optimizer = SGD(self.param_groups, lr=lr)
+        self.param_groups = self.base_optimizer.param_groups
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        params = [p for group in self.param_groups for p in group["params"]]
+        before = [p.clone() for p in params]
+        torch._foreach_add_(params, [p.grad for p in params], alpha=0.05)
+        with torch.enable_grad():
+            closure()
+        for p, old in zip(params, before, strict=True):
+            p.data = old
+        self.base_optimizer.step()
+
+
+@pytest.mark.parametrize("method", DECAYS)
+def test_sam_is_decayed_at_the_weights_that_its_step_starts_from(method: str) -> None:
+    model = pair()
+    optimizer = Sharpness(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(optimizer, model, method, RATE, profile="uniform")
+    assert decay.optimizer is optimizer.base_optimizer
+
+    def closure() -> None:
+        optimizer.zero_grad()
+        (model(torch.zeros(1, 2, dtype=torch.float64)).sum() * 0).backward()
+
+    for _ in range(2):
+        before = weights(model)
+        closure()
+        optimizer.step(closure)
+        assert_close(weights(model), {name: ONCE * w for name, w in before.items()})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_freezing_reaches_a_compiled_step(method: str) -> None:
+    """Its graph would keep what was frozen as it was traced."""
+
+    def trajectory(compiled: bool) -> list[dict[str, Tensor]]:
+        torch.compiler.reset()
+        model = pair()
+        optimizer = Adam(model.parameters(), lr=LR)
+        lpwd.WeightDecay(optimizer, model, method, RATE)
+        step: Any = torch.compile(optimizer.step, backend="eager") if compiled else optimizer.step
+        seen = []
+        for frozen in (False, True, True, False):
+            model[0].weight.requires_grad_(not frozen)
+            optimizer.zero_grad()
+            model(torch.ones(1, 2, dtype=torch.float64)).square().sum().backward()
+            step()
+            seen.append(weights(model))
+        return seen
+
+    for compiled, plain in zip(trajectory(True), trajectory(False), strict=True):
+        assert_close(compiled, plain, atol=1e-5)  # compiled, torch's Adam rounds as float32 does
+
+
+@pytest.mark.parametrize("lr", [LR, torch.tensor(LR)], ids=["number", "tensor"])
+@pytest.mark.parametrize("coupled", [True, False])
+@pytest.mark.parametrize("method", DECAYS)
+def test_making_the_state_for_a_checkpoint_decays_nothing(
+    method: str, coupled: bool, lr: Any
+) -> None:
+    """torch.distributed.checkpoint makes it by a step with an lr of 0."""
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+    model = pair()
+    optimizer = Adam(model.parameters(), lr=lr)
+    lpwd.WeightDecay(optimizer, model, method, RATE, coupled=coupled)
+    before = weights(model)
+    get_optimizer_state_dict(model, optimizer)
+    assert_close(weights(model), before)
+
+
+@pytest.mark.parametrize("method", ["pwd", "lpwd"])
+def test_a_rate_that_rises_from_zero_after_the_forward_pass(method: str) -> None:
+    model = pair()
+    optimizer = SGD(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(optimizer, model, method, 0.0, profile="uniform")
+    before = weights(model)
+    (model(torch.zeros(1, 2, dtype=torch.float64)).sum() * 0).backward()
+    decay.rate = RATE  # as in a hook of the step
+    optimizer.step()
+    assert_close(weights(model), before)
+    assert still(model, optimizer) == pytest.approx(ONCE)
+
+
+def test_a_rate_that_is_too_large_in_one_group_decays_none() -> None:
+    model = pair()
+    groups = [{"params": layer.parameters()} for layer in model]
+    optimizer = SGD(groups, lr=LR)
+    lpwd.WeightDecay(optimizer, model, "pwd", RATE)
+    before = weights(model)
+    optimizer.param_groups[1]["lr"] = 10.0
+    with pytest.raises(ValueError, match="would flip the signs"):
+        model(torch.zeros(1, 2, dtype=torch.float64))
+    assert_close(weights(model), before)
+    optimizer.param_groups[1]["lr"] = LR
+    assert still(model, optimizer) == pytest.approx(ONCE)
+
+
+class Averaged(SGD):
+    """Not torch's: it counts its steps in tensors, and takes the loss."""
+
+    def step(self, loss: float) -> float:
+        super().step()
+        for p in self.param_groups[0]["params"]:
+            self.state[p]["step"] = self.state[p].get("step", torch.tensor(0.0)) + 1
+        return float(loss)
+
+
+def test_a_step_that_takes_the_loss_and_counts_in_tensors() -> None:
+    """Its count is 1 where a scalar weight is 1, and the lr of a warm-up is 0."""
+    model = pair()
+    model.register_parameter("gain", nn.Parameter(torch.tensor(1.0, dtype=torch.float64)))
+    optimizer = Averaged(model.parameters(), lr=0.0)
+    lpwd.WeightDecay(optimizer, model, "wd", RATE)
+    for lr in (0.0, LR, LR):
+        optimizer.param_groups[0]["lr"] = lr
+        before = model[0].weight[0, 0].item()
+        (model(torch.zeros(1, 2, dtype=torch.float64)).sum() * 0).backward()
+        assert optimizer.step(1.5) == 1.5
+        assert model[0].weight[0, 0].item() == pytest.approx(before * (1 - lr * RATE))
+
+
+def test_a_tensor_lr_loses_nothing_where_types_are_mixed() -> None:
+    model = nn.Sequential(nn.Linear(2, 2).bfloat16(), nn.Linear(2, 2))
+    optimizer = SGD(model.parameters(), lr=torch.tensor(0.13))
+    lpwd.WeightDecay(optimizer, model, "wd", 1.0)
+    before = model[1].weight.detach().clone()
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    torch.testing.assert_close(model[1].weight.detach(), before * 0.87, rtol=1e-6, atol=0)
+
+
+class ChannelNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.g = nn.Parameter(torch.ones(1, 4, 1, 1))
+
+
+def test_norms_over_several_dimensions_are_norms() -> None:
+    model = nn.ModuleList([nn.LayerNorm((4, 8, 8)), ChannelNorm(), nn.RMSNorm((3, 2))])
+    model.append(nn.Linear(2, 2))
+    decay = lpwd.WeightDecay(SGD(model.parameters()), model, "wd", 0.5, exclude="norm")
+    assert {name for name, rate in decay.rates.items() if rate} == {"3.weight", "3.bias"}

@@ -104,6 +104,36 @@ def test_small_penalties_are_counted_where_float32_would_round_them_away() -> No
     assert opposing.compute().share == 1
 
 
+def test_layers_that_come_and_go_are_measured_anew() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3))
+    optimizer = SGD([{"params": layer.parameters()} for layer in model], lr=0.1)
+    decay = lpwd.WeightDecay(optimizer, model, "wd", 0.5)
+    opposing = lpwd.OpposingRate(decay)
+
+    def step() -> None:
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+
+    step()
+    del model[1], optimizer.param_groups[1]
+    with pytest.warns(UserWarning, match="other layers now"):
+        step()
+    assert len(opposing.compute().layer_share) == 2
+    model.append(nn.Linear(3, 3))
+    optimizer.add_param_group({"params": model[2].parameters()})
+    with pytest.warns(UserWarning, match="other layers now"):
+        step()
+    assert len(opposing.compute().layer_share) == 3
+
+
+@pytest.mark.parametrize(("name", "value"), [("decay", None), ("every", 0), ("every", "a")])
+def test_what_it_does_not_take(name: str, value: Any) -> None:
+    _, _, decay = attached("wd", "adam", 0.7)
+    with pytest.raises(ValueError, match=name):
+        lpwd.OpposingRate(**{"decay": decay, name: value})
+
+
 def test_sums_of_half_precision_are_as_exact_as_its_numbers() -> None:
     model = nn.Linear(1000, 100, bias=False, dtype=torch.bfloat16)
     with torch.no_grad():
@@ -241,7 +271,7 @@ def test_wrong_interval_and_second_measure_are_refused() -> None:
     with pytest.raises(ValueError, match="call its remove"):
         lpwd.OpposingRate(decay)
     opposing.remove()
-    with pytest.raises(ValueError, match="every=0 must be at least 1"):
+    with pytest.raises(ValueError, match="every=0 must be a whole number"):
         lpwd.OpposingRate(decay, every=0)
     lpwd.OpposingRate(decay)
 

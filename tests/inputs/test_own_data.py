@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from lpwd.config import compose
 from lpwd.config.errors import ConfigError
 from lpwd.inputs import data
+from lpwd.store import identity
 from lpwd.training import build, loop
 
 #: Digits of three kinds, so many of each.
@@ -166,3 +167,23 @@ def test_a_model_that_cannot_take_the_images_is_refused(root: Path) -> None:
     cfg.data.name, cfg.scale.images = "threes", {"train": 96, "heldout": 0, "test": None}
     with pytest.raises(ConfigError, match=r"data\.side=28: the model cannot take images of 28×28"):
         build.prepare(cfg)
+
+
+def test_other_images_of_the_same_name_are_other_runs(root: Path) -> None:
+    """Else their results would be those that are stored."""
+
+    def run(at: Path) -> str:
+        identity._own_files.cache_clear()
+        config = compose.composer().config(["scale=smoke", f"data.root={at}"])
+        config["data"]["name"] = "threes"
+        return identity.run_id(identity.settings(config))
+
+    absent = run(root)
+    write_folders(root / "threes")
+    first = run(root)
+    root.rename(root.with_name("moved"))
+    assert run(root.with_name("moved")) == first != absent
+    write_folders(root / "threes", side=40)
+    assert run(root) != first
+    write_parquet(root.with_name("parquet") / "threes")
+    assert run(root.with_name("parquet")) not in (first, absent)
