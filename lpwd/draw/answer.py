@@ -10,11 +10,14 @@ import pandas as pd
 from lpwd.analysis import paper
 from lpwd.analysis.claims import effects
 from lpwd.analysis.intervals import Interval, equivalence, interval
+from lpwd.analysis.kinds import Kind
 from lpwd.analysis.leads import lead, reported
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import HELD_OUT, PAPERS
+from lpwd.analysis.protocols import HELD_OUT, PAPERS, difference
 from lpwd.draw import words
+
+AS_MUCH_IN_ALL = Kind("lpwd", normalize="params")
 
 
 def sentences(main: MainGrid) -> list[str]:
@@ -39,7 +42,7 @@ def sentences(main: MainGrid) -> list[str]:
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
         f" none; {prints} {words.signed(worth_reported)}.{_room(worth, theirs)}",
     ]
-    return [*found, *_l2(main, columns), *_parts(main)]
+    return [*found, *_l2(main, columns), *_parts(main), *_layers(main)]
 
 
 def _settings(columns: list[Column], main: MainGrid) -> str:
@@ -73,7 +76,7 @@ def _l2(main: MainGrid, columns: list[Column]) -> list[str]:
 
 
 def _parts(main: MainGrid) -> list[str]:
-    """LPWD's parts but the layers: when the weights decay."""
+    """LPWD's first part: when the weights decay."""
     steps = [in_ablation(main, method) for method in ("rwd", "pwd")]
     if not all(step.known for step in steps):
         return []
@@ -86,6 +89,24 @@ def _parts(main: MainGrid) -> list[str]:
         f"**{gain} from when the weights decay.** In the one setting with RWD and PWD ({setting}),"
         f" decaying after the update (RWD) gives {rwd} over WD, and decaying before the forward"
         f" pass (PWD) {pwd}. The three were compared {rates}."
+    ]
+
+
+def _layers(main: MainGrid) -> list[str]:
+    """Its second: the layers alone, with as much decay in all as WD has at the same λ."""
+    column = paper.ablation_column(main.scale)
+    among = main.of_kind(column, AS_MUCH_IN_ALL.columns)
+    found, held_out = (
+        interval(difference(among.fresh(protocol), main.cell(column, "wd").fresh(protocol)))
+        for protocol in (PAPERS, HELD_OUT)
+    )
+    if not found.known:
+        return []
+    gain = "A gain" if found.low > 0 else "A loss" if found.high < 0 else "No clear gain"
+    return [
+        f"**{gain} from decaying deeper layers more.** Scaled to as much decay in all as WD at the"
+        f" same λ (the mean over the weights), LPWD gives {words.signed_span(found)} over WD there,"
+        f" held-out {words.signed_span(held_out)}."
     ]
 
 

@@ -8,7 +8,7 @@ import simulated
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.rivals import rivals
 from lpwd.config.compose import scale_config
-from lpwd.draw import tables
+from lpwd.draw import answer, tables
 from lpwd.store import frames
 from lpwd.sweep import plan
 
@@ -36,6 +36,19 @@ def test_the_experiment_fills_the_table(scale: str, names: int) -> None:
     assert by_name.loc["CWD", "over_wd_mean"] == pytest.approx(2)
     assert by_name.loc["CWD × linear", "heldout_over_wd_mean"] == pytest.approx(2)
     assert by_name.loc["CWD, mask mirrored", "over_wd_mean"] == pytest.approx(0)
+
+
+def test_the_answer_has_the_layers_alone() -> None:
+    def top1(row: dict[str, Any]) -> float:
+        return level(row) - (row["normalize"] == "params")
+
+    config = scale_config("scratch")
+    every = simulated.stored(settings_of("scratch"), config, top1, seeds=3)
+    said = answer.text(MainGrid(every, config))
+    assert "**A loss from decaying deeper layers more.**" in said
+    assert "LPWD gives −1.00 [−1.00, −1.00] over WD there" in said
+    half = frames.only(every, set(every.runs["hash"][::2]))
+    assert "deeper layers" not in answer.text(MainGrid(half, config))
 
 
 def test_towards_pretrained_is_no_rival_of_models_from_scratch() -> None:
