@@ -59,6 +59,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Did memory run out? Python, torch, its kernels and the system each say so in other words."""
     said = ("allocate memory", "bad_alloc", "out of memory", "failed to map segment")
     said += ("_ALLOC_FAILED", "_ALLOCATION_FAILED")  # cuBLAS, cuDNN
+    said += ("could not create a primitive",)  # oneDNN has no room for a kernel's code
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 

@@ -79,9 +79,13 @@ def check_can_couple(optimizer: Optimizer) -> None:
 def has_stepped(decay: Any) -> None:
     """To be called after each of its optimizer's steps."""
     STEPPED.add(decay)
+    if decay in _READ:
+        return
+    torchs = type(decay.optimizer).__module__.startswith("torch.optim")
     # With an lr of 0 nothing was written, and a state that looks like the weights is none of them.
-    if decay not in _READ and all(group["lr"] for group in decay.optimizer.param_groups):
-        _check_weights_are_read(decay.optimizer)
+    if torchs or all(group["lr"] for group in decay.optimizer.param_groups):
+        if not torchs:
+            _check_weights_are_read(decay.optimizer)
         _READ.add(decay)
 
 
@@ -91,8 +95,6 @@ def _check_weights_are_read(optimizer: Optimizer) -> None:
     Masters in float32, or the sequences of a schedule-free method, would undo every decay of the
     weights. To be asked after a first step, when such a copy is what was written.
     """
-    if type(optimizer).__module__.startswith("torch.optim"):
-        return
     for p, state in optimizer.state.items():
         copies = [s for s in state.values() if isinstance(s, Tensor) and s.shape == p.shape]
         rtol = 4 * torch.finfo(p.dtype).eps if p.is_floating_point() else 0.0
