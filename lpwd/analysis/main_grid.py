@@ -45,6 +45,7 @@ class MainGrid:
         self.scale = scale
         self.every = every
         self._kinds: dict[tuple[Any, ...], Candidates] = {}
+        self._columns: dict[tuple[Column, bool], pd.DataFrame] = {}
         columns = every.runs[list(Column._fields)].drop_duplicates().itertuples(index=False)
         known = (Column(*names) for names in columns if _is_known(scale, *names))
         cells = (self.cell(column, method) for column in known for method in METHOD_NAMES)
@@ -90,12 +91,11 @@ class MainGrid:
         self, column: Column, decay: Mapping[str, Any], scratch: bool = False
     ) -> pd.DataFrame:
         """The rows of `of_kind`, and those beside the grid."""
-        setting = default_setting(self.scale.name, *column, scratch=scratch)
-        runs = self.every.runs
-        kept = pd.Series(True, index=runs.index)
-        for name, value in {**column._asdict(), **decay, "setting": setting}.items():
-            kept &= runs[name] == value
-        return runs[kept]
+        if (column, scratch) not in self._columns:
+            setting = default_setting(self.scale.name, *column, scratch=scratch)
+            of_column = {**column._asdict(), "setting": setting}
+            self._columns[column, scratch] = _where(self.every.runs, of_column)
+        return _where(self._columns[column, scratch], decay)
 
     def by_seed(self, column: Column, method: str, protocol: str) -> pd.Series:
         """Top-1 (%) of a method at its chosen rates by seed; see `Candidates.by_seed`."""
@@ -104,6 +104,14 @@ class MainGrid:
     def at(self, column: Column, method: str, lr: float, rate: float) -> pd.Series:
         """The paper's statistic at this η and λ by seed; NaN: diverged. Nothing is chosen."""
         return self.cell(column, method).at(lr, rate)["best_mean"]
+
+
+def _where(runs: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows with these values."""
+    kept = pd.Series(True, index=runs.index)
+    for name, value in values.items():
+        kept &= runs[name] == value
+    return runs[kept]
 
 
 def _is_known(scale: DictConfig, data: str, model: str, optimizer: str) -> bool:
