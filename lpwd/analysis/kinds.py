@@ -37,7 +37,7 @@ class Kind(NamedTuple):
             ", from scratch": self.scratch,
         }
         said = "".join(text for text, applies in changes.items() if applies)
-        return NAMES[self.method] + said
+        return NAMES.get(self.method, self.method) + said
 
     @property
     def is_printed(self) -> bool:
@@ -58,7 +58,8 @@ def names_of(runs: pd.DataFrame) -> list[str]:
     for values in zip(*(runs[column] for column in DECAY_COLUMNS), strict=True):
         decay: dict[str, Any] = dict(zip(DECAY_COLUMNS, values, strict=True))
         coupled = decay.pop("coupled")
-        if decay["profile"] == METHODS[decay["method"]].profile:
+        method = METHODS.get(decay["method"])  # None: a decay of somebody's own, taken out again
+        if method is None or decay["profile"] == method.profile:
             decay["profile"] = ""
         names.append(Kind(**decay).name + ("" if coupled else ", λ without η"))
     return names

@@ -406,12 +406,14 @@ def test_all_runs_are_listed_also_those_beside_the_tables(mini: MainGrid) -> Non
     extra = mini.runs.iloc[[0]].assign(
         hash="besides", method="cwd", normalize="mean", profile="linear", coupled=False
     )
-    every = mini.every._replace(runs=pd.concat([mini.runs, extra]))
+    mine = mini.runs.iloc[[1]].assign(hash="mine", method="mine")  # no longer in METHODS
+    every = mini.every._replace(runs=pd.concat([mini.runs, extra, mine]))
     html = report.stored.table(MainGrid(every, MINI)).html
     (data,) = re.findall(r'"data_json": ("(?:[^"\\]|\\.)*")', html)
     rows = json.loads(json.loads(data))
     assert sorted(row[-1] for row in rows) == sorted(every.runs["hash"])
-    (besides,) = (row for row in rows if "no" in row)
+    assert {row[4] for row in rows if row[-1] == "mine"} == {"mine"}
+    (besides,) = (row for row in rows if "no" in row and row[-1] != "mine")
     assert besides[4] == "CWD × linear, mean over layers λ, λ without η"
     assert besides[-1] == "besides"
     best = {row[-1]: row[9] for row in rows}

@@ -121,6 +121,15 @@ def test_chosen_rates_need_something_to_choose_among(nothing: Results) -> None:
     assert list(map(len, same)) == [2, 0, 0]
 
 
+def test_rates_are_chosen_among_seed_0_whatever_seeds_are_swept(nothing: Results) -> None:
+    grid = grids.Grid({"decay": ["wd"], "seed": [0, 1]}, seeds="chosen")
+    with pytest.raises(ChoiceMissing, match=r"^1 of 1 runs"):
+        list(expander().chosen(grid, nothing, seeds=2))
+    grid = grids.Grid({"decay": ["wd"], "seed": [1]}, seeds="chosen")
+    with pytest.raises(ConfigError, match="seed 0, of which the grid has none"):
+        list(expander().chosen(grid, nothing, seeds=2))
+
+
 def test_a_misspelt_axis_is_named() -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'decay\.rate'"):
         list(expander("decay.rat=0.1,0.2").plain(grids.Grid()))
