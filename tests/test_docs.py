@@ -21,7 +21,7 @@ FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(rf"{FENCED.pattern}|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 MAKE = re.compile(r"\bmake ([a-z][a-z0-9-]*)")
 #: The arguments of a command of ours, up to a comment or the code's end.
-MODULE = re.compile(r"python -m lpwd\.(?:train|layers) ((?:\\\n|[^\n`#\\])*)")
+MODULE = re.compile(r"python -m lpwd\.(?:train|listing) ((?:\\\n|[^\n`#\\])*)")
 
 
 @cache

@@ -13,6 +13,7 @@ from small import model_config as config
 from timm.layers import resize_rel_pos_bias_table
 
 import lpwd
+from lpwd.config.compose import scale_config
 from lpwd.config.errors import ConfigError
 from lpwd.config.paths import ROOT
 from lpwd.inputs import data, models, weights
@@ -47,6 +48,14 @@ def test_the_committed_weights_are_those_of_the_configs():
     micro = [OmegaConf.load(path) for path in (ROOT / "configs" / "model").glob("*micro*.yaml")]
     assert {file.name for file in files} == {Path(model.weights).name for model in micro}
     assert sum(file.stat().st_size for file in files) < 20e6
+
+
+@pytest.mark.parametrize("scale", ["mini", "scratch"])
+def test_the_tables_micro_models_have_under_a_million_weights(scale):
+    """As the README says of them."""
+    for name in scale_config(scale).grid.models:
+        net = models.create(config(name, pretrained=False), 100)
+        assert sum(p.numel() for p in net.parameters()) < 1e6
 
 
 def test_the_head_is_drawn_from_torchs_seed():
