@@ -17,7 +17,17 @@ from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, difference
 from lpwd.draw import words
 
-AS_MUCH_IN_ALL = Kind("lpwd", normalize="params")
+#: What is held against WD in Table 3's column, beside the printed methods: a part, its runs.
+PARTS = {
+    "decaying deeper layers more": (
+        Kind("lpwd", normalize="params"),
+        "Scaled to as much decay in all as WD at the same λ (the mean over the weights), LPWD",
+    ),
+    "decaying only what the update does not move away from zero": (
+        Kind("cwd"),
+        "Cautious Weight Decay (CWD), a rival,",
+    ),
+}
 
 
 def sentences(main: MainGrid) -> list[str]:
@@ -42,7 +52,7 @@ def sentences(main: MainGrid) -> list[str]:
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
         f" none; {prints} {words.signed(worth_reported)}.{_room(worth, theirs)}",
     ]
-    return [*found, *_l2(main, columns), *_parts(main), *_layers(main)]
+    return [*found, *_l2(main, columns), *_moments(main), *_parts(main)]
 
 
 def _settings(columns: list[Column], main: MainGrid) -> str:
@@ -75,7 +85,7 @@ def _l2(main: MainGrid, columns: list[Column]) -> list[str]:
     ]
 
 
-def _parts(main: MainGrid) -> list[str]:
+def _moments(main: MainGrid) -> list[str]:
     """LPWD's first part: when the weights decay."""
     steps = [in_ablation(main, method) for method in ("rwd", "pwd")]
     if not all(step.known for step in steps):
@@ -92,22 +102,24 @@ def _parts(main: MainGrid) -> list[str]:
     ]
 
 
-def _layers(main: MainGrid) -> list[str]:
-    """Its second: the layers alone, with as much decay in all as WD has at the same λ."""
+def _parts(main: MainGrid) -> list[str]:
+    """Its second, the layers alone, and a rival: each tuned, against tuned WD."""
     column = paper.ablation_column(main.scale)
-    among = main.of_kind(column, AS_MUCH_IN_ALL.columns)
-    found, held_out = (
-        interval(difference(among.fresh(protocol), main.cell(column, "wd").fresh(protocol)))
-        for protocol in (PAPERS, HELD_OUT)
-    )
-    if not found.known:
-        return []
-    gain = "A gain" if found.low > 0 else "A loss" if found.high < 0 else "No clear gain"
-    return [
-        f"**{gain} from decaying deeper layers more.** Scaled to as much decay in all as WD at the"
-        f" same λ (the mean over the weights), LPWD gives {words.signed_span(found)} over WD there,"
-        f" held-out {words.signed_span(held_out)}."
-    ]
+    wd = main.cell(column, "wd")
+    lines = []
+    for part, (kind, subject) in PARTS.items():
+        among = main.of_kind(column, kind.columns)
+        found, held_out = (
+            interval(difference(among.fresh(protocol), wd.fresh(protocol)))
+            for protocol in (PAPERS, HELD_OUT)
+        )
+        if found.known:
+            gain = "A gain" if found.low > 0 else "A loss" if found.high < 0 else "No clear gain"
+            lines.append(
+                f"**{gain} from {part}.** {subject} gives {words.signed_span(found)} over WD there,"
+                f" held-out {words.signed_span(held_out)}."
+            )
+    return lines
 
 
 def text(main: MainGrid) -> str:

@@ -38,7 +38,7 @@ def test_the_experiment_fills_the_table(scale: str, names: int) -> None:
     assert by_name.loc["CWD, mask mirrored", "over_wd_mean"] == pytest.approx(0)
 
 
-def test_the_answer_has_the_layers_alone() -> None:
+def test_the_answer_has_the_layers_alone_and_cwd() -> None:
     def top1(row: dict[str, Any]) -> float:
         return level(row) - (row["normalize"] == "params")
 
@@ -47,8 +47,12 @@ def test_the_answer_has_the_layers_alone() -> None:
     said = answer.text(MainGrid(every, config))
     assert "**A loss from decaying deeper layers more.**" in said
     assert "LPWD gives −1.00 [−1.00, −1.00] over WD there" in said
+    assert "**A gain from decaying only what the update does not move away from zero.**" in said
+    assert "(CWD), a rival, gives +2.00 [+2.00, +2.00] over WD there" in said
     half = frames.only(every, set(every.runs["hash"][::2]))
-    assert "deeper layers" not in answer.text(MainGrid(half, config))
+    said = answer.text(MainGrid(half, config))
+    assert "deeper layers" not in said
+    assert "CWD" not in said
 
 
 def test_towards_pretrained_is_no_rival_of_models_from_scratch() -> None:
