@@ -216,6 +216,20 @@ def test_the_page_of_scratch_tells_what_20_epochs_gave() -> None:
             assert all(f"| {table[name].mean():.2f} |" in page for name in ("baseline", "wd"))
 
 
+def test_the_page_of_scratch_tells_where_the_best_lr_lies() -> None:
+    runs = read_rows(REPOSITORY / "results" / "scratch" / "runs.csv")
+    printed = runs["normalize"].eq("none") & (runs["epochs"] == 40) & (runs["seed"] == 0)
+    runs = runs[printed & (runs["model"] == "convnext_micro") & (runs["train_images"] == 5000)]
+    best = runs.loc[runs.groupby(["data", "method"])["best_mean"].idxmax()]
+    lr = best.set_index(["method", "data"])["lr"]
+    page = " ".join(SCRATCH_PAGE.read_text().split())
+    assert lr["baseline"].tolist() == [8e-4, 8e-4]
+    assert lr["wd"].tolist() == [3.2e-3, 3.2e-3]
+    assert "inside for Baseline, 8e-4, and for WD, 3.2e-3, on both data sets" in page
+    assert lr["lpwd"].tolist() == [2e-2, 8e-3]
+    assert "on CIFAR-10 LPWD's best is now at 2e-2, the end" in page
+
+
 def test_the_page_of_scratch_tells_what_the_search_at_40_epochs_gave() -> None:
     runs = scratch_runs()
     runs = runs[(runs["epochs"] == 40) & (runs["train_images"] == 5000)].fillna({"rate": 0})
