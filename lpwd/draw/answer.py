@@ -15,6 +15,7 @@ from lpwd.analysis.leads import lead, reported
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, difference
+from lpwd.config.rates import number, rate_grid
 from lpwd.draw import words
 
 #: What is held against WD in Table 3's column, beside the printed methods: a part, its runs.
@@ -117,9 +118,33 @@ def _parts(main: MainGrid) -> list[str]:
             gain = "A gain" if found.low > 0 else "A loss" if found.high < 0 else "No clear gain"
             lines.append(
                 f"**{gain} from {part}.** {subject} gives {words.signed_span(found)} over WD there,"
-                f" held-out {words.signed_span(held_out)}."
+                f" held-out {words.signed_span(held_out)}.{_end(kind, main)}"
             )
     return lines
+
+
+def _end(kind: Kind, main: MainGrid) -> str:
+    """Of a λ that was chosen at an end of the grid: what is known of those beyond."""
+    column = paper.ablation_column(main.scale)
+    best = main.of_kind(column, kind.columns).choice(PAPERS).iloc[0]
+    rates = rate_grid(main.scale, column.optimizer, kind.method).rates
+    if min(rates) < best["rate"] < max(rates):
+        return ""
+    is_largest = best["rate"] == max(rates)
+    runs = main.at_any_rates(column, kind.columns)
+    runs = runs[(runs["lr"] == best["lr"]) & (runs["seed"] == 0)]
+    beyond = runs[runs["rate"].gt(best["rate"]) if is_largest else runs["rate"].lt(best["rate"])]
+    said = f" Its λ is the {'largest' if is_largest else 'smallest'} of the grid"
+    if beyond.empty:
+        return f"{said}: a better one may lie beyond."
+    nearest = beyond.loc[(beyond["rate"] - best["rate"]).abs().idxmin()]
+    top1 = (
+        "diverges" if nearest["status"] == "diverged" else f"reaches {nearest['best_mean']:.1f} %"
+    )
+    return (
+        f"{said}, {number(best['rate'])}, where one run reaches {best['report']:.1f} %; at"
+        f" {number(nearest['rate'])} it {top1}."
+    )
 
 
 def text(main: MainGrid) -> str:

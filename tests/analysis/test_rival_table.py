@@ -39,18 +39,36 @@ def test_the_experiment_fills_the_table(scale: str, names: int) -> None:
 
 
 def test_the_answer_has_the_layers_alone_and_cwd() -> None:
-    def top1(row: dict[str, Any]) -> float:
-        return level(row) - (row["normalize"] == "params")
+    def told(best_rate: float, jobs: list[dict[str, Any]]) -> str:
+        def top1(row: dict[str, Any]) -> float:
+            beside = abs((row["rate"] or 0) - best_rate)
+            return level({**row, "rate": beside}) - (row["normalize"] == "params")
 
-    config = scale_config("scratch")
-    every = simulated.stored(settings_of("scratch"), config, top1, seeds=3)
-    said = answer.text(MainGrid(every, config))
+        return answer.text(MainGrid(simulated.stored(jobs, config, top1, seeds=3), config))
+
+    config, jobs = scale_config("scratch"), settings_of("scratch")
+    said = told(0.8, jobs)
     assert "**A loss from decaying deeper layers more.**" in said
     assert "LPWD gives −1.00 [−1.00, −1.00] over WD there" in said
     assert "**A gain from decaying only what the update does not move away from zero.**" in said
     assert "(CWD), a rival, gives +2.00 [+2.00, +2.00] over WD there" in said
-    half = frames.only(every, set(every.runs["hash"][::2]))
-    said = answer.text(MainGrid(half, config))
+    assert "of the grid" not in said
+    assert told(0, jobs).count("smallest of the grid: a better one may lie beyond.") == 2
+    assert told(9, jobs).count("largest of the grid: a better one may lie beyond.") == 2
+    beyond = [
+        {**job, "decay": {**job["decay"], "rate": rate}}
+        for job in jobs
+        for rate in (8, 16)
+        if job["decay"]["method"] == "cwd" and job["decay"].get("rate") == 4
+    ]
+    said = told(9, [*jobs, *beyond])
+    assert "largest of the grid, 4, where one run reaches 44.0 %; at 8 it reaches 48.0 %." in said
+
+
+def test_the_answer_has_no_part_whose_grid_is_not_whole() -> None:
+    config = scale_config("scratch")
+    every = simulated.stored(settings_of("scratch"), config, level, seeds=3)
+    said = answer.text(MainGrid(frames.only(every, set(every.runs["hash"][::2])), config))
     assert "deeper layers" not in said
     assert "CWD" not in said
 

@@ -216,18 +216,34 @@ def test_the_page_of_scratch_tells_what_20_epochs_gave() -> None:
             assert all(f"| {table[name].mean():.2f} |" in page for name in ("baseline", "wd"))
 
 
-def test_the_page_of_scratch_tells_where_the_best_lr_lies() -> None:
+def at_40_epochs() -> pd.DataFrame:
+    """The runs of seed 0 from scratch with decays as printed, of both data sets."""
     runs = read_rows(REPOSITORY / "results" / "scratch" / "runs.csv")
-    printed = runs["normalize"].eq("none") & (runs["epochs"] == 40) & (runs["seed"] == 0)
-    runs = runs[printed & (runs["model"] == "convnext_micro") & (runs["train_images"] == 5000)]
-    best = runs.loc[runs.groupby(["data", "method"])["best_mean"].idxmax()]
-    lr = best.set_index(["method", "data"])["lr"]
+    runs = runs[runs["normalize"].eq("none") & (runs["epochs"] == 40) & (runs["seed"] == 0)]
+    return runs[(runs["model"] == "convnext_micro") & (runs["train_images"] == 5000)]
+
+
+def test_the_page_of_scratch_tells_where_the_best_lr_lies() -> None:
+    runs = at_40_epochs()
+    lr = runs.loc[runs.groupby(["data", "method"])["best_mean"].idxmax()]
+    lr = lr.set_index(["method", "data"])["lr"]
     page = " ".join(SCRATCH_PAGE.read_text().split())
     assert lr["baseline"].tolist() == [8e-4, 8e-4]
     assert lr["wd"].tolist() == [3.2e-3, 3.2e-3]
     assert "inside for Baseline, 8e-4, and for WD, 3.2e-3, on both data sets" in page
     assert lr["lpwd"].tolist() == [2e-2, 8e-3]
     assert "on CIFAR-10 LPWD's best is now at 2e-2, the end" in page
+
+
+def test_the_report_tells_which_rate_cwd_bears() -> None:
+    runs = at_40_epochs()
+    runs = runs[(runs["data"] == "cifar100") & (runs["lr"] == 3.2e-3)]
+    wd, cwd = (runs[runs["method"] == m].set_index("rate")["best_mean"] for m in ("wd", "cwd"))
+    assert cwd.idxmax() == pytest.approx(5 * float(wd.idxmax()))
+    assert cwd.idxmax() == max(wd.index)
+    assert cwd[8] < cwd[4] - 1
+    page = " ".join((REPOSITORY / "docs/reproduction.md").read_text().split())
+    assert "bears five times WD's λ, the grid's largest, and loses points at twice that" in page
 
 
 def test_the_page_of_scratch_tells_what_the_search_at_40_epochs_gave() -> None:
