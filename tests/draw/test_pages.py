@@ -241,8 +241,13 @@ def test_the_report_tells_which_rate_cwd_bears() -> None:
     wd, cwd = (runs[runs["method"] == m].set_index("rate")["best_mean"] for m in ("wd", "cwd"))
     assert (wd.idxmax(), cwd.idxmax(), max(wd.index)) == (0.8, 4, 4)
     assert cwd[8] < cwd[4] - 1
-    page = " ".join((REPOSITORY / "docs/reproduction.md").read_text().split())
-    assert "bears five times WD's λ, the grid's largest, and loses points at twice that" in page
+    said = {
+        "reproduction": "bears five times WD's λ, the grid's largest, and loses points at twice that",
+        "choosing-rates": "from scratch its best λ is five times WD's",
+    }
+    for page, words_of_it in said.items():
+        text = " ".join((REPOSITORY / "docs" / f"{page}.md").read_text().split())
+        assert words_of_it in text
 
 
 def test_the_page_of_scratch_tells_what_the_search_at_40_epochs_gave() -> None:
