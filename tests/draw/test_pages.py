@@ -242,7 +242,7 @@ def test_the_report_tells_which_rate_cwd_bears() -> None:
     assert (wd.idxmax(), cwd.idxmax(), max(wd.index)) == (0.8, 4, 4)
     assert cwd[8] < cwd[4] - 1
     said = {
-        "reproduction": "bears five times WD's λ, the grid's largest, and loses points at twice that",
+        "reproduction": "bears five times WD's λ, the grid's largest, and loses points",
         "choosing-rates": "from scratch its best λ is five times WD's",
     }
     for page, words_of_it in said.items():
