@@ -235,6 +235,15 @@ def test_the_page_of_scratch_tells_where_the_best_lr_lies() -> None:
     assert "on CIFAR-10 LPWD's best is now at 2e-2, the end" in page
 
 
+def test_the_page_of_scratch_tells_why_l2s_rates_were_moved() -> None:
+    runs = at_40_epochs()
+    l2 = runs[(runs["method"] == "l2") & (runs["data"] == "cifar100")].set_index("rate")
+    assert l2[l2.index <= 2e-4]["best_mean"].idxmax() == 2e-4
+    assert l2[l2.index > 2e-4]["best_mean"].idxmax() == 6e-4
+    assert l2["best_mean"].idxmax() == 6e-4
+    assert "Laid from 2e-6 to 2e-4 at first" in SCRATCH_PAGE.read_text()
+
+
 def test_the_report_tells_which_rate_cwd_bears() -> None:
     runs = at_40_epochs()
     runs = runs[(runs["data"] == "cifar100") & (runs["lr"] == 3.2e-3)]
