@@ -77,9 +77,8 @@ notebooks: .venv/notebooks-ready ## Open notebooks/ in JupyterLab, which is inst
 .venv/notebooks-ready: .venv/ready
 	$(BIN)/python -m pip install --quiet -e '.[experiments,notebooks]' -c constraints.txt
 	@touch $@
-# Three at once on two cores: many tests wait for a command that they start.
 test: setup lint ## Format, types and all tests; under ten minutes on two cores
-	$(TESTED) $(BIN)/python -m pytest -n 3 --dist loadfile --nbmake tests notebooks --ignore tests/browser
+	$(TESTED) $(BIN)/python -m pytest -n 2 --dist loadfile --nbmake tests notebooks --ignore tests/browser
 test-report: setup ## The report in a real browser (chromium and chromium-driver)
 	$(BIN)/python -m pytest -rs tests/browser
 test-launchers: .venv/slurm/ready .venv/ray/ready ## Run submitit and Ray, each in an environment of its own
