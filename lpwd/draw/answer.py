@@ -53,7 +53,7 @@ def sentences(main: MainGrid) -> list[str]:
         f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
         f" none; {prints} {words.signed(worth_reported)}.{_room(worth, theirs)}",
     ]
-    return [*found, *_l2(main, columns), *_moments(main), *_parts(main)]
+    return [*found, *_l2(main, columns, prints), *_moments(main), *_parts(main)]
 
 
 def _settings(columns: list[Column], main: MainGrid) -> str:
@@ -74,15 +74,19 @@ def _room(worth: Interval, lead: float) -> str:
     return " So a better decay could show." * (worth.low > lead)
 
 
-def _l2(main: MainGrid, columns: list[Column]) -> list[str]:
-    """L2 over WD, where its lead is clear: Adam divides L2's penalty, so it is another decay."""
-    ours, theirs = in_the_mean(main, columns, "l2", "wd")
-    if not (ours.known and ours.low > 0):
+def _l2(main: MainGrid, columns: list[Column], prints: str) -> list[str]:
+    """L2 against WD, where that is clear: Adam divides L2's penalty, so it is another decay."""
+    whole = [c for c in columns if _mean(main, [c], "l2", "wd").known]
+    if not whole:
         return []
-    held_out = words.signed_span(_mean(main, columns, "l2", "wd", HELD_OUT))
+    ours, theirs = in_the_mean(main, whole, "l2", "wd")
+    if ours.low <= 0 <= ours.high:
+        return []
+    held_out = words.signed_span(_mean(main, whole, "l2", "wd", HELD_OUT))
+    where = f" {_settings(whole, main)}" * (whole != columns)
     return [
-        f"**Plain L2 is ahead of WD**: {words.signed_span(ours)}, held-out {held_out}; the paper"
-        f" prints {words.signed(theirs)}."
+        f"**Plain L2 is {'ahead of' if ours.low > 0 else 'behind'} WD**:"
+        f" {words.signed_span(ours)}{where}, held-out {held_out}; {prints} {words.signed(theirs)}."
     ]
 
 

@@ -127,15 +127,20 @@ def test_the_answer_follows_from_the_numbers() -> None:
     assert told(9, keep=lambda run: run["method"] != "wd") == "Not trained yet."
 
 
-def test_l2_is_told_of_where_it_is_ahead() -> None:
-    def told(lead: float) -> str:
+def test_l2_is_told_of_where_its_difference_is_clear() -> None:
+    def told(lead: float, noise: float = 0, **kwargs: Any) -> str:
         def top1(run: simulated.Run) -> float:
-            return 50 + 0.1 * run["seed"] + lead * (run["method"] == "l2")
+            is_l2 = run["method"] == "l2"
+            return 50 + 0.1 * run["seed"] + is_l2 * (lead + noise * (run["seed"] % 2))
 
-        return answer.text(simulated.main(MINI, seeds=3, top1=top1))
+        return answer.text(simulated.main(MINI, seeds=3, top1=top1, **kwargs))
 
-    assert "**Plain L2 is ahead of WD**: +1.00 [+1.00, +1.00]" in told(1)
-    assert "Plain L2" not in told(-1)
+    assert "**Plain L2 is ahead of WD**: +1.00 [+1.00, +1.00], held-out" in told(1)
+    assert "**Plain L2 is behind WD**: −1.00 [−1.00, −1.00], held-out" in told(-1)
+    assert "Plain L2" not in told(0, noise=1)
+    part = told(1, keep=lambda run: (run["method"], run["model"]) != ("l2", "swin_micro"))
+    assert "[+1.00, +1.00] in the mean of 2 settings trained so far, held-out" in part
+    assert "Plain L2" not in told(1, keep=lambda run: run["method"] != "l2")
 
 
 def test_more_decay_than_the_grids_is_told_as_it_is_stored() -> None:
