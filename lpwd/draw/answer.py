@@ -18,7 +18,7 @@ from lpwd.analysis.protocols import HELD_OUT, PAPERS, difference
 from lpwd.config.rates import number, rate_grid
 from lpwd.draw import words
 
-#: What is held against WD in Table 3's column, beside the printed methods: a part, its runs.
+#: Beside the printed methods, held against WD in Table 3's column: {part: its runs, its name}.
 PARTS = {
     "decaying deeper layers more": (
         Kind("lpwd", normalize="params"),
@@ -108,7 +108,7 @@ def _moments(main: MainGrid) -> list[str]:
 
 
 def _parts(main: MainGrid) -> list[str]:
-    """Its second, the layers alone, and a rival: each tuned, against tuned WD."""
+    """LPWD's second part, the layers alone, and a rival: each tuned, against tuned WD."""
     column = paper.ablation_column(main.scale)
     wd = main.cell(column, "wd")
     lines = []
