@@ -122,6 +122,11 @@ def from_scratch(scale: str) -> bool:
     return not composer().config([f"scale={scale}"])["model"]["pretrained"]
 
 
+def regime(scale: str) -> str:
+    """How a scale's models are trained, as tables and figures name it."""
+    return "from scratch" if from_scratch(scale) else "fine-tuned"
+
+
 #: Targets that say nothing without fresh seeds.
 OF_SEEDS = ("figure6",)
 

@@ -1,33 +1,48 @@
-"""The answer in a few sentences, as the README opens with it; its numbers are of stored runs."""
+"""The answer in a few sentences, and as the README's table; its numbers are of stored runs."""
 
 from __future__ import annotations
 
 import math
-
-import numpy as np
-import pandas as pd
+from collections.abc import Mapping
 
 from lpwd.analysis import paper
 from lpwd.analysis.claims import effects
-from lpwd.analysis.intervals import Interval, equivalence, interval
+from lpwd.analysis.controls import PWD, RWD
+from lpwd.analysis.findings import Finding, in_the_mean, over_wd
+from lpwd.analysis.intervals import Interval, equivalence
 from lpwd.analysis.kinds import Kind
-from lpwd.analysis.leads import lead, reported
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import HELD_OUT, PAPERS, difference
+from lpwd.analysis.protocols import HELD_OUT, PAPERS
 from lpwd.config.rates import number, rate_grid
 from lpwd.draw import words
+from lpwd.draw.formats import pipe_table
 
+LAYERS, CWD = Kind("lpwd", normalize="params"), Kind("cwd")
 #: Beside the printed methods, held against WD in Table 3's column: {part: its runs, its name}.
 PARTS = {
     "decaying deeper layers more": (
-        Kind("lpwd", normalize="params"),
+        LAYERS,
         "Scaled to as much decay in all as WD at the same λ (the mean over the weights), LPWD",
     ),
     "decaying only what the update does not move away from zero": (
-        Kind("cwd"),
+        CWD,
         "Cautious Weight Decay (CWD), a rival,",
     ),
+}
+#: The table's rows in the mean of Table 1's columns: {what: method, the other, protocol}.
+MEANS = {
+    "weight decay at all: WD over none": ("wd", "baseline", PAPERS),
+    "**LPWD over WD**": ("lpwd", "wd", PAPERS),
+    "LPWD over WD, held-out": ("lpwd", "wd", HELD_OUT),
+    "L2 over WD": ("l2", "wd", PAPERS),
+}
+#: And in Table 3's, over WD.
+STEPS = {
+    "decay after the update: RWD over WD": RWD,
+    "decay before the forward pass: PWD over WD": PWD,
+    "deeper layers more, as much in all: LPWD so scaled over WD": LAYERS,
+    "no decay where the update leads away from zero: CWD over WD": CWD,
 }
 
 
@@ -36,24 +51,23 @@ def sentences(main: MainGrid) -> list[str]:
 
     Of the columns of Table 1 that are whole and have fresh seeds; none while there are none.
     """
-    columns = [c for c in paper.columns(main.scale) if _mean(main, [c], "lpwd", "wd").known]
-    if not columns:
+    led = in_the_mean(main, "lpwd", "wd")
+    if not led.columns:
         return []
-    where = _settings(columns, main)
     fine_tuning = ", fine-tuning," * paper.from_scratch(main.scale.name)
     prints = f"the paper{fine_tuning} prints"
-    ours, theirs = in_the_mean(main, columns, "lpwd", "wd")
-    held_out = _mean(main, columns, "lpwd", "wd", HELD_OUT)
-    worth, worth_reported = in_the_mean(main, columns, "wd", "baseline")
+    held_out = in_the_mean(main, "lpwd", "wd", HELD_OUT).ours
+    worth = in_the_mean(main, "wd", "baseline")
     found = [
-        f"**Tuned LPWD against tuned WD: {words.signed_span(ours)} points** of test top-1 (95 %"
-        f" interval) {where}; {prints} {words.signed(theirs)}. That is with rates chosen on the"
-        f" test images, as in the paper; chosen on other images (*held-out*) it is"
-        f" {words.signed_span(held_out)}.{_equivalent(theirs, ours, held_out)}",
-        f"**Weight decay itself is worth {words.signed_span(worth)} points** here, tuned WD against"
-        f" none; {prints} {words.signed(worth_reported)}.{_room(worth, theirs)}",
+        f"**Tuned LPWD against tuned WD: {words.signed_span(led.ours)} points** of test top-1 (95 %"
+        f" interval) {_settings(led.columns, main)}; {prints} {words.signed(led.reported)}. That is"
+        f" with rates chosen on the test images, as in the paper; chosen on other images"
+        f" (*held-out*) it is {words.signed_span(held_out)}."
+        f"{_equivalent(led.reported, led.ours, held_out)}",
+        f"**Weight decay itself is worth {words.signed_span(worth.ours)} points** here, tuned WD"
+        f" against none; {prints} {words.signed(worth.reported)}.{_room(worth.ours, led.reported)}",
     ]
-    return [*found, *_l2(main, columns, prints), *_moments(main), *_parts(main)]
+    return [*found, *_l2(main, led.columns, prints), *_moments(main), *_parts(main)]
 
 
 def _settings(columns: list[Column], main: MainGrid) -> str:
@@ -76,23 +90,21 @@ def _room(worth: Interval, lead: float) -> str:
 
 def _l2(main: MainGrid, columns: list[Column], prints: str) -> list[str]:
     """L2 against WD, where that is clear: Adam divides L2's penalty, so it is another decay."""
-    whole = [c for c in columns if _mean(main, [c], "l2", "wd").known]
-    if not whole:
+    found = in_the_mean(main, "l2", "wd")
+    if not found.columns or found.ours.low <= 0 <= found.ours.high:
         return []
-    ours, theirs = in_the_mean(main, whole, "l2", "wd")
-    if ours.low <= 0 <= ours.high:
-        return []
-    held_out = words.signed_span(_mean(main, whole, "l2", "wd", HELD_OUT))
-    where = f" {_settings(whole, main)}" * (whole != columns)
+    held_out = words.signed_span(in_the_mean(main, "l2", "wd", HELD_OUT).ours)
+    where = f" {_settings(found.columns, main)}" * (found.columns != columns)
     return [
-        f"**Plain L2 is {'ahead of' if ours.low > 0 else 'behind'} WD**:"
-        f" {words.signed_span(ours)}{where}, held-out {held_out}; {prints} {words.signed(theirs)}."
+        f"**Plain L2 is {'ahead of' if found.ours.low > 0 else 'behind'} WD**:"
+        f" {words.signed_span(found.ours)}{where}, held-out {held_out};"
+        f" {prints} {words.signed(found.reported)}."
     ]
 
 
 def _moments(main: MainGrid) -> list[str]:
     """LPWD's first part: when the weights decay."""
-    steps = [in_ablation(main, method) for method in ("rwd", "pwd")]
+    steps = [over_wd(main, kind).ours for kind in (RWD, PWD)]
     if not all(step.known for step in steps):
         return []
     rwd, pwd = map(words.signed_span, steps)
@@ -109,15 +121,9 @@ def _moments(main: MainGrid) -> list[str]:
 
 def _parts(main: MainGrid) -> list[str]:
     """LPWD's second part, the layers alone, and a rival: each tuned, against tuned WD."""
-    column = paper.ablation_column(main.scale)
-    wd = main.cell(column, "wd")
     lines = []
     for part, (kind, subject) in PARTS.items():
-        among = main.of_kind(column, kind.columns)
-        found, held_out = (
-            interval(difference(among.fresh(protocol), wd.fresh(protocol)))
-            for protocol in (PAPERS, HELD_OUT)
-        )
+        found, held_out = (over_wd(main, kind, protocol).ours for protocol in (PAPERS, HELD_OUT))
         if found.known:
             gain = "A gain" if found.low > 0 else "A loss" if found.high < 0 else "No clear gain"
             lines.append(
@@ -156,32 +162,6 @@ def text(main: MainGrid) -> str:
     return "\n".join(f"- {line}" for line in sentences(main)) or "Not trained yet."
 
 
-def in_the_mean(
-    main: MainGrid, columns: list[Column], method: str, other: str
-) -> tuple[Interval, float]:
-    """method − other in the mean of some columns: of fresh seeds, paired, and the paper's."""
-    printed = [reported(column, method, other) for column in columns]
-    return _mean(main, columns, method, other), float(np.mean(printed))
-
-
-def _mean(
-    main: MainGrid, columns: list[Column], method: str, other: str, protocol: str = PAPERS
-) -> Interval:
-    of = pd.DataFrame({c: _fresh(main, c, method, other, protocol) for c in columns})
-    return interval(of.mean(axis=1, skipna=False))
-
-
-def in_ablation(main: MainGrid, method: str) -> Interval:
-    """A method less WD in Table 3's column: of fresh seeds, paired."""
-    return interval(_fresh(main, paper.ablation_column(main.scale), method, "wd"))
-
-
-def _fresh(
-    main: MainGrid, column: Column, method: str, other: str, protocol: str = PAPERS
-) -> pd.Series:
-    return lead(main, column, protocol, method, other).drop(0, errors="ignore")
-
-
 def _equivalent(reported: float, *found: Interval) -> str:
     """What each is shown to be within; `found`: by the paper's protocol, and held-out."""
     margins = [equivalence(one, reported)[0] for one in found]
@@ -191,3 +171,56 @@ def _equivalent(reported: float, *found: Interval) -> str:
         if not math.isnan(margin)
     ]
     return f" By equivalence tests the two are {' and '.join(shown)}." * bool(shown)
+
+
+# -- both regimes ---------------------------------------------------------------------------------
+
+#: The table's rows in the mean of Table 1's columns: {what: method, the other, protocol}.
+MEANS = {
+    "weight decay at all: WD over none": ("wd", "baseline", PAPERS),
+    "**LPWD over WD**": ("lpwd", "wd", PAPERS),
+    "LPWD over WD, held-out": ("lpwd", "wd", HELD_OUT),
+    "L2 over WD": ("l2", "wd", PAPERS),
+}
+#: And in Table 3's, over WD.
+STEPS = {
+    "decay after the update: RWD over WD": RWD,
+    "decay before the forward pass: PWD over WD": PWD,
+    "more for deeper layers, no more in all: LPWD so scaled, over WD": LAYERS,
+    "none where the update leads away from zero: CWD over WD": CWD,
+}
+
+
+def table(mains: Mapping[str, MainGrid]) -> str:
+    """Both regimes side by side, in Markdown; `mains`: {regime: its runs}.
+
+    The paper's numbers are of the settings of the first.
+    """
+    of = list(mains.values())
+    setting = ", ".join(paper.column_names(paper.ablation_column(of[0].scale)))
+    counts = [str(len(paper.columns(main.scale))) for main in of]
+    rows = [
+        ["test top-1, points", *mains, "the paper"],
+        ["---", *["---:"] * len(of), "---:"],
+        ["*mean of so many settings:*", *counts, counts[0]],
+        *(
+            _row(what, of, [in_the_mean(main, *pair) for main in of])
+            for what, pair in MEANS.items()
+        ),
+        [f"*{setting}:*", *[""] * len(of), ""],
+        *(_row(what, of, [over_wd(m, kind) for m in of]) for what, kind in STEPS.items()),
+    ]
+    return pipe_table(rows)
+
+
+def _row(what: str, mains: list[MainGrid], findings: list[Finding]) -> list[str]:
+    printed = findings[0].reported
+    texts = map(_cell, mains, findings)
+    return [what, *texts, words.NONE if math.isnan(printed) else words.signed(printed)]
+
+
+def _cell(main: MainGrid, found: Finding) -> str:
+    """A difference, with its settings where a mean is not of all."""
+    of = len(paper.columns(main.scale))
+    lacking = found.is_mean and 0 < len(found.columns) < of
+    return words.signed_span(found.ours) + f" ({len(found.columns)} of {of})" * lacking

@@ -1,7 +1,7 @@
 """What came out, as pages say it: written from what is stored, never by hand.
 
-    pages.files(main)   the blocks of PAGES filled, outcome.md, leads.csv, .png and .pdf, and the
-                         same of results/gains, which shows both regimes
+    pages.files(main)   the blocks of PAGES filled, outcome.md, leads.csv, .png and .pdf, and what
+                         shows both regimes: the README's table and results/gains
 
 They describe the scales whose results are committed.
 """
@@ -29,14 +29,8 @@ from lpwd.draw.formats import csv, pipe_table
 
 #: {scale whose results are committed: {page: its blocks, in their order}}.
 PAGES = {
-    "mini": {
-        "README.md": ["answer"],
-        "docs/reproduction.md": ["answer"],
-        "docs/mini.md": ["resolution"],
-    },
-    "scratch": {
-        page: ["answer"] for page in ("README.md", "docs/reproduction.md", "docs/scratch.md")
-    },
+    "mini": {"docs/reproduction.md": ["answer"], "docs/mini.md": ["resolution"]},
+    "scratch": {"docs/reproduction.md": ["answer"]},
 }
 NOTE = (
     "Brackets: 95 % intervals over seeds (Student's t), differences paired by seed, each method at"
@@ -75,13 +69,21 @@ def blocks(main: MainGrid) -> dict[str, str]:
 
 
 def _regimes(main: MainGrid) -> dict[str, bytes]:
-    """results/gains: of the scale that is drawn, and of what is stored of the others."""
-    frames = {
-        scale: gains(main if scale == main.scale.name else MainGrid.load(scale)) for scale in PAGES
-    }
+    """The README's table and results/gains: of this scale, and of what is stored of the others."""
+    mains = {scale: main if scale == main.scale.name else MainGrid.load(scale) for scale in PAGES}
+    frames = {scale: gains(main) for scale, main in mains.items()}
     every = pd.concat(frames, names=["scale"]).reset_index("scale")
     of_name = {"gains.csv": csv(every), **pictures("gains", gains_figure.plot(frames))}
-    return {str(ROOT / "results" / name): content for name, content in of_name.items()}
+    readme = ROOT / "README.md"
+    return {
+        str(readme): filled(readme, {"both regimes": both_regimes(mains)}),
+        **{str(ROOT / "results" / name): content for name, content in of_name.items()},
+    }
+
+
+def both_regimes(mains: Mapping[str, MainGrid]) -> str:
+    """The README's table; `mains`: {scale: its runs}."""
+    return answer.table({paper.regime(scale): main for scale, main in mains.items()})
 
 
 def filled(page: Path, blocks: Mapping[str, str]) -> bytes:
@@ -102,8 +104,8 @@ def filled(page: Path, blocks: Mapping[str, str]) -> bytes:
 
 
 def text(main: MainGrid) -> str:
-    """outcome.md: how much is in, LPWD against WD by column, the claims with their verdicts."""
-    parts = [_extent(main), _leads(leads(main)), _verdicts(claims.data(main))]
+    """outcome.md: how much is in, the answer, LPWD − WD by column, the claims with verdicts."""
+    parts = [_extent(main), answer.text(main), _leads(leads(main)), _verdicts(claims.data(main))]
     return "\n\n".join(parts)
 
 

@@ -1,4 +1,7 @@
-"""Files from the Hugging Face hub, or a quick answer that they cannot be had."""
+"""Files from the Hugging Face hub, or a quick answer that they cannot be had.
+
+Its library takes a while to import, and is left to those who need a file.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
-
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError
 
 from lpwd.config.errors import first_line
 
@@ -28,6 +28,9 @@ def fetch(repo: str, filename: str, repo_type: str = "model") -> Path:
     Raises:
         HubError: it is not cached, and the hub is out of reach or does not have it.
     """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
     if cached := check(repo, filename, repo_type):
         return cached
     try:
@@ -42,6 +45,8 @@ def check(repo: str, filename: str, repo_type: str = "model") -> Path | None:
     Raises:
         HubError: it is not cached, and the hub is out of reach.
     """
+    from huggingface_hub import constants, try_to_load_from_cache
+
     cached = try_to_load_from_cache(repo, filename, repo_type=repo_type)
     if isinstance(cached, str):
         return Path(cached)

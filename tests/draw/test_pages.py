@@ -13,10 +13,11 @@ import simulated
 from conftest import REPOSITORY
 
 from lpwd.analysis import claims, leads, paper
+from lpwd.analysis.findings import Finding, in_the_mean, over_wd
 from lpwd.analysis.gains import gains
 from lpwd.analysis.intervals import interval
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.analysis.protocols import PAPERS
+from lpwd.analysis.protocols import PAPERS, PROTOCOLS
 from lpwd.config.compose import scale_config
 from lpwd.draw import answer, pages, words
 from lpwd.draw import claims as verdicts
@@ -41,13 +42,24 @@ def committed(path: str, folder: Path) -> Path:
     return copy
 
 
+@pytest.fixture(scope="module")
+def mains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MainGrid]:
+    """What is committed of each scale that pages tell of."""
+    found = {}
+    for scale in pages.PAGES:
+        folder = tmp_path_factory.mktemp(scale)
+        for name in ("runs.csv", "epochs.parquet", "zero_shot.parquet"):
+            committed(f"results/{scale}/{name}", folder)
+        found[scale] = MainGrid(Store(scale, folder).collect(), scale_config(scale))
+    return found
+
+
 @pytest.mark.parametrize("scale", pages.PAGES)
-def test_pages_tell_what_is_committed(scale: str, tmp_path: Path) -> None:
+def test_pages_tell_what_is_committed(
+    scale: str, mains: dict[str, MainGrid], tmp_path: Path
+) -> None:
     """Else results were committed without `make draw SCALE=<scale>`."""
-    for name in ("runs.csv", "epochs.parquet", "zero_shot.parquet"):
-        committed(f"results/{scale}/{name}", tmp_path)
-    stored = Store(scale, tmp_path).collect()
-    main = MainGrid(stored, scale_config(scale))
+    main = mains[scale]
     blocks = pages.blocks(main)
     for page, names in pages.PAGES[scale].items():
         told = committed(page, tmp_path).read_text()
@@ -58,6 +70,64 @@ def test_pages_tell_what_is_committed(scale: str, tmp_path: Path) -> None:
     every = pd.read_csv(committed("results/gains.csv", tmp_path))
     mine = every[every["scale"] == scale].drop(columns="scale").reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, gains(main), check_dtype=False)
+
+
+def test_the_first_page_tells_what_is_committed(mains: dict[str, MainGrid], tmp_path: Path) -> None:
+    told = committed("README.md", tmp_path).read_text()
+    table = pages.both_regimes(mains)
+    assert f"<!-- both regimes -->\n{table}\n<!-- /both regimes -->" in told
+
+
+def test_the_first_page_reads_its_table_right(mains: dict[str, MainGrid]) -> None:
+    """Its sentences are written by hand: each must follow from the numbers above it."""
+    page = " ".join((REPOSITORY / "README.md").read_text().split())
+
+    def gains_clearly(found: Finding) -> bool:
+        return found.ours.low > 0
+
+    tuned, scratch = mains["mini"], mains["scratch"]
+    assert "weight decay itself is worth next to nothing" in page
+    assert in_the_mean(tuned, "wd", "baseline").ours.high < 0.15
+    assert "From scratch, where [weight decay is worth points]" in page
+    assert in_the_mean(scratch, "wd", "baseline").ours.low > 1
+    assert "tuned LPWD gains nothing clear on tuned WD, either" in page
+    assert "Neither does any of its three parts" in page
+    assert "Nor does a rival, Cautious Weight Decay (CWD)" in page
+    for main in (tuned, scratch):
+        held_against_wd = [in_the_mean(main, "lpwd", "wd", protocol) for protocol in PROTOCOLS]
+        held_against_wd += [
+            over_wd(main, kind, protocol)
+            for kind in answer.STEPS.values()
+            for protocol in PROTOCOLS
+        ]
+        assert not any(map(gains_clearly, held_against_wd))
+    assert all(over_wd(scratch, kind).ours.known for kind in answer.STEPS.values())
+    assert "plain L2 is ahead of WD fine-tuned, and behind it from scratch" in page
+    assert in_the_mean(tuned, "l2", "wd").ours.low > 0 > in_the_mean(scratch, "l2", "wd").ours.high
+
+
+def test_the_table_of_both_regimes() -> None:
+    """A mean names its settings where it is not of all; what is missing is a dash."""
+
+    def top1(run: simulated.Run) -> float:
+        return simulated.top1_of(run) + 0.1 * (run["method"] == "lpwd") * run["seed"]
+
+    def keep(run: simulated.Run) -> bool:
+        return (run["method"], run["model"]) != ("l2", "swin_micro")
+
+    whole = simulated.main(MINI, seeds=3, top1=top1)
+    part = simulated.main(MINI, seeds=3, top1=top1, keep=keep)
+    lines = answer.table({"one": whole, "other": part}).splitlines()
+    assert lines[0] == "| test top-1, points | one | other | the paper |"
+    assert lines[2] == "| *mean of so many settings:* | 4 | 4 | 4 |"
+    # WD is 61, LPWD 64 and 0.1, 0.2, 0.3 more: mean 3.2, deviation 0.1, t's 4.303
+    lead = "+3.20 [+2.95, +3.45]"
+    assert f"| **LPWD over WD** | {lead} | {lead} | +0.58 |" in lines
+    l2 = next(line for line in lines if line.startswith("| L2 over WD |"))
+    assert "| −2.00 [−2.00, −2.00] | −2.00 [−2.00, −2.00] (2 of 4) |" in l2
+    rwd = next(line for line in lines if line.startswith("| decay after the update"))
+    assert rwd.endswith("| +1.00 [+1.00, +1.00] | +1.00 [+1.00, +1.00] | +0.31 |")
+    assert lines[-1].endswith("| — | — | – |")  # no rival was simulated
 
 
 def test_leads_are_paired_by_seed_and_stand_beside_the_papers() -> None:

@@ -41,8 +41,7 @@ def plot(frames: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _panel(ax: Any, scale: str, frame: pd.DataFrame) -> None:
-    start = "from scratch" if paper.from_scratch(scale) else "fine-tuned"
-    ax.set_title(f"{start} ({scale} scale, {frame['seeds_n'].max():.0f} fresh seeds)")
+    ax.set_title(f"{paper.regime(scale)} ({scale} scale, {frame['seeds_n'].max():.0f} fresh seeds)")
     ax.axvline(0, color="black", linewidth=0.8)
     places = range(len(frame))
     if not paper.from_scratch(scale):  # the paper fine-tunes
