@@ -46,11 +46,10 @@ def over_wd(main: MainGrid, kind: Kind, protocol: str = PAPERS) -> Finding:
     """A decay less WD in Table 3's column, its grid whole."""
     column = paper.ablation_column(main.scale)
     one, wd = main.of_kind(column, kind.columns), main.cell(column, "wd")
-    names = (kind.method, "wd") if kind.is_printed else ()
-    printed = [paper.reported_cell("table3", name, column)[0] for name in names]
+    printed = paper.reported_top1(kind.method, column) if kind.is_printed else nan
     return Finding(
         interval(difference(one.fresh(protocol), wd.fresh(protocol))),
-        printed[0] - printed[1] if printed else nan,
+        printed - paper.reported_top1("wd", column),
         [column],
         is_mean=False,
     )

@@ -22,17 +22,17 @@ KINDS = (Kind("l2"), WD, RWD, PWD, LPWD, Kind("lpwd", normalize="params"), Kind(
 def gains(main: MainGrid) -> pd.DataFrame:
     """A row a kind of decay: its gain over Baseline in points of test top-1.
 
-    name · reported: the paper's own gain, NaN where its Table 1 has none · total: Σηλ at the rates
+    name · reported: the paper's own gain by its Table 1, else Table 3 · total: Σηλ at the rates
     that the paper's protocol chose, NaN for L2, whose λ passes through the optimizer · seeds_*: of
     fresh seeds there, paired (`intervals.columns_of`). NaN while runs of either grid, or the seeds,
     are missing.
     """
     column = paper.ablation_column(main.scale)
     baseline = main.cell(column, "baseline").fresh(PAPERS)
-    none = paper.reported_cell("table1", "baseline", column)[0]
+    none = paper.reported_top1("baseline", column)
     rows = []
     for kind in KINDS:
-        printed = paper.reported_cell("table1", kind.method, column)[0] if kind.is_printed else nan
+        printed = paper.reported_top1(kind.method, column) if kind.is_printed else nan
         among = main.of_kind(column, kind.columns)
         over = columns_of("seeds", difference(among.fresh(PAPERS), baseline))
         chosen = among.choice(PAPERS)

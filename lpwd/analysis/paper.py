@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -78,6 +79,12 @@ def reported_cell(table: str, method: str, column: Column) -> tuple[float, float
     if cell.empty:
         return float("nan"), float("nan")
     return float(cell["mean"].iloc[0]), float(cell["std"].iloc[0])
+
+
+def reported_top1(method: str, column: Column) -> float:
+    """The paper's mean of a method, from Table 1, or Table 3, which alone has RWD and PWD; NaN."""
+    one, other = (reported_cell(table, method, column)[0] for table in ("table1", "table3"))
+    return other if math.isnan(one) else one
 
 
 # -- names ----------------------------------------------------------------------------------------

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lpwd.analysis import paper
 from lpwd.analysis.claims import effects
-from lpwd.analysis.controls import PWD, RWD
+from lpwd.analysis.controls import LPWD, PWD, RWD
 from lpwd.analysis.findings import Finding, in_the_mean, over_wd
-from lpwd.analysis.intervals import Interval, equivalence
+from lpwd.analysis.intervals import Interval, equivalence, interval
 from lpwd.analysis.kinds import Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import HELD_OUT, PAPERS
+from lpwd.analysis.protocols import HELD_OUT, PAPERS, difference
 from lpwd.config.rates import number, rate_grid
 from lpwd.draw import words
 from lpwd.draw.formats import pipe_table
@@ -29,20 +29,6 @@ PARTS = {
         CWD,
         "Cautious Weight Decay (CWD), a rival,",
     ),
-}
-#: The table's rows in the mean of Table 1's columns: {what: method, the other, protocol}.
-MEANS = {
-    "weight decay at all: WD over none": ("wd", "baseline", PAPERS),
-    "**LPWD over WD**": ("lpwd", "wd", PAPERS),
-    "LPWD over WD, held-out": ("lpwd", "wd", HELD_OUT),
-    "L2 over WD": ("l2", "wd", PAPERS),
-}
-#: And in Table 3's, over WD.
-STEPS = {
-    "decay after the update: RWD over WD": RWD,
-    "decay before the forward pass: PWD over WD": PWD,
-    "deeper layers more, as much in all: LPWD so scaled over WD": LAYERS,
-    "no decay where the update leads away from zero: CWD over WD": CWD,
 }
 
 
@@ -65,7 +51,7 @@ def sentences(main: MainGrid) -> list[str]:
         f" (*held-out*) it is {words.signed_span(held_out)}."
         f"{_equivalent(led.reported, led.ours, held_out)}",
         f"**Weight decay itself is worth {words.signed_span(worth.ours)} points** here, tuned WD"
-        f" against none; {prints} {words.signed(worth.reported)}.{_room(worth.ours, led.reported)}",
+        f" against none; {prints} {words.signed(worth.reported)}.{_room(worth.ours, led)}",
     ]
     return [*found, *_l2(main, led.columns, prints), *_moments(main), *_parts(main)]
 
@@ -79,13 +65,16 @@ def _settings(columns: list[Column], main: MainGrid) -> str:
     return f"in the one setting{so_far}, {', '.join(paper.column_names(columns[0]))}"
 
 
-def _room(worth: Interval, lead: float) -> str:
-    """Could a better decay show, if decay is worth this, and the paper's lead is `lead`?"""
+def _room(worth: Interval, led: Finding) -> str:
+    """Could a better decay show, if decay is worth this? It would be one with the paper's lead."""
     if not worth.known:
         return ""
-    if worth.high < lead:
+    if worth.high < led.reported:
         return " So small a gain leaves little by which to tell one such decay from another."
-    return " So a better decay could show." * (worth.low > lead)
+    if worth.low <= led.reported:
+        return ""
+    resolved = led.ours.high - led.ours.mean
+    return f" So a better decay has room to show, if by more than the ±{resolved:.1f} found above."
 
 
 def _l2(main: MainGrid, columns: list[Column], prints: str) -> list[str]:
@@ -93,12 +82,13 @@ def _l2(main: MainGrid, columns: list[Column], prints: str) -> list[str]:
     found = in_the_mean(main, "l2", "wd")
     if not found.columns or found.ours.low <= 0 <= found.ours.high:
         return []
-    held_out = words.signed_span(in_the_mean(main, "l2", "wd", HELD_OUT).ours)
+    held_out = in_the_mean(main, "l2", "wd", HELD_OUT).ours
+    undecided = " (undecided)" * (held_out.low <= 0 <= held_out.high)
     where = f" {_settings(found.columns, main)}" * (found.columns != columns)
     return [
         f"**Plain L2 is {'ahead of' if found.ours.low > 0 else 'behind'} WD**:"
-        f" {words.signed_span(found.ours)}{where}, held-out {held_out};"
-        f" {prints} {words.signed(found.reported)}."
+        f" {words.signed_span(found.ours)}{where}, held-out {words.signed_span(held_out)}"
+        f"{undecided}; {prints} {words.signed(found.reported)}."
     ]
 
 
@@ -115,8 +105,24 @@ def _moments(main: MainGrid) -> list[str]:
     return [
         f"**{gain} from when the weights decay.** In the one setting with RWD and PWD ({setting}),"
         f" decaying after the update (RWD) gives {rwd} over WD, and decaying before the forward"
-        f" pass (PWD) {pwd}. The three were compared {rates}."
+        f" pass (PWD) {pwd}. The three were compared {rates}.{_at_wds_rates(main)}"
     ]
+
+
+def _at_wds_rates(main: MainGrid) -> str:
+    """RWD and PWD less WD where all are at the η and λ that WD chose, if they chose others."""
+    column = paper.ablation_column(main.scale)
+    rates = {
+        method: main.cell(column, method).choice(PAPERS)[["lr", "rate"]].iloc[0].tolist()
+        for method in ("wd", "rwd", "pwd")
+    }
+    said = []
+    for method in ("rwd", "pwd"):
+        one, wd = (main.at(column, name, *rates["wd"]) for name in (method, "wd"))
+        fresh = interval(difference(one, wd).drop(0, errors="ignore"))
+        if rates[method] != rates["wd"] and fresh.known:
+            said.append(f"{paper.METHOD_NAMES[method]} gives {words.signed_span(fresh)}")
+    return f" With WD's η and λ, {' and '.join(said)}." * bool(said)
 
 
 def _parts(main: MainGrid) -> list[str]:
@@ -175,20 +181,22 @@ def _equivalent(reported: float, *found: Interval) -> str:
 
 # -- both regimes ---------------------------------------------------------------------------------
 
-#: The table's rows in the mean of Table 1's columns: {what: method, the other, protocol}.
+#: The table's rows in the mean of Table 1's columns: {what: method, the other}.
 MEANS = {
-    "weight decay at all: WD over none": ("wd", "baseline", PAPERS),
-    "**LPWD over WD**": ("lpwd", "wd", PAPERS),
-    "LPWD over WD, held-out": ("lpwd", "wd", HELD_OUT),
-    "L2 over WD": ("l2", "wd", PAPERS),
+    "weight decay at all: WD over none": ("wd", "baseline"),
+    "**LPWD over WD**": ("lpwd", "wd"),
+    "L2 over WD": ("l2", "wd"),
 }
 #: And in Table 3's, over WD.
 STEPS = {
+    "LPWD over WD": LPWD,
     "decay after the update: RWD over WD": RWD,
     "decay before the forward pass: PWD over WD": PWD,
-    "more for deeper layers, no more in all: LPWD so scaled, over WD": LAYERS,
-    "none where the update leads away from zero: CWD over WD": CWD,
+    "more in deeper layers, as much as WD in all: scaled LPWD over WD": LAYERS,
+    "only weights that the update does not move away from zero: CWD over WD": CWD,
 }
+#: A way to a finding, given a protocol.
+Finder = Callable[[MainGrid, str], Finding]
 
 
 def table(mains: Mapping[str, MainGrid]) -> str:
@@ -204,18 +212,25 @@ def table(mains: Mapping[str, MainGrid]) -> str:
         ["---", *["---:"] * len(of), "---:"],
         ["*mean of so many settings:*", *counts, counts[0]],
         *(
-            _row(what, of, [in_the_mean(main, *pair) for main in of])
+            _row(what, of, lambda main, protocol, of=pair: in_the_mean(main, *of, protocol))
             for what, pair in MEANS.items()
         ),
         [f"*{setting}:*", *[""] * len(of), ""],
-        *(_row(what, of, [over_wd(m, kind) for m in of]) for what, kind in STEPS.items()),
+        *(
+            _row(what, of, lambda main, protocol, kind=kind: over_wd(main, kind, protocol))
+            for what, kind in STEPS.items()
+        ),
     ]
     return pipe_table(rows)
 
 
-def _row(what: str, mains: list[MainGrid], findings: list[Finding]) -> list[str]:
-    printed = findings[0].reported
-    texts = map(_cell, mains, findings)
+def _row(what: str, mains: list[MainGrid], find: Finder) -> list[str]:
+    """A question's answers, each by the paper's protocol and below it by the held-out one."""
+    printed = find(mains[0], PAPERS).reported
+    texts = []
+    for main in mains:
+        ours, held_out = (_cell(main, find(main, protocol)) for protocol in (PAPERS, HELD_OUT))
+        texts.append(ours if ours == words.GAP else f"{ours}<br>*{held_out}*")
     return [what, *texts, words.NONE if math.isnan(printed) else words.signed(printed)]
 
 

@@ -40,9 +40,10 @@ NOTE = (
 )
 GLOSS = (
     "*Equivalent within ±m*: two one-sided tests say that the mean effect is smaller than m in"
-    " either direction; m is half of the paper's effect, else all of it. *No effect of the paper's"
-    " size*: the interval includes zero, and not the paper's number; a smaller effect may be there."
-    " *On average*: the mean of the cases holds, but not every case."
+    " either direction; m is half of the paper's effect, else all of it, which says only that it is"
+    " smaller than the paper's. *No effect of the paper's size*: the interval includes zero, and"
+    " not the paper's number; a smaller effect may be there. *On average*: the mean of the cases"
+    " holds, but not every case."
 )
 
 
