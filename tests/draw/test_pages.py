@@ -360,8 +360,8 @@ def test_the_report_tells_which_rate_cwd_bears(mains: dict[str, MainGrid]) -> No
     said = {
         "reproduction": "its λ is five times WD's, the grid's largest, and at twice that one run",
         "choosing-rates": (
-            "from scratch its best λ is five times WD's"
-            " ([Figure 6](../results/scratch/figure6.png), one seed); chosen on held-out images it is 1.5 times WD's at 2.5 times the η."
+            "from scratch its best λ is five times WD's ([Figure 6](../results/scratch/figure6.png)"
+            ", one seed); chosen on held-out images it is 1.5 times WD's at 2.5 times the η."
         ),
     }
     for page, words_of_it in said.items():
