@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import columns_of, slopes
-from lpwd.analysis.kinds import Kind
+from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, Candidates, difference
 from lpwd.config.rates import canonical_number, number, strong_penalty
@@ -38,8 +38,6 @@ class Part(NamedTuple):
     run: Kind
     reference: Kind
 
-
-WD, RWD, PWD, LPWD = (Kind(method) for method in ("wd", "rwd", "pwd", "lpwd"))
 
 PARTS = [
     Part("All of it", LPWD, WD),

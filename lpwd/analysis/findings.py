@@ -10,7 +10,7 @@ import pandas as pd
 
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import Interval, interval
-from lpwd.analysis.kinds import Kind
+from lpwd.analysis.kinds import WD, Kind
 from lpwd.analysis.leads import lead, reported
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
@@ -42,14 +42,16 @@ def in_the_mean(main: MainGrid, method: str, other: str, protocol: str = PAPERS)
 
 
 @cache
-def over_wd(main: MainGrid, kind: Kind, protocol: str = PAPERS) -> Finding:
-    """A decay less WD in Table 3's column, its grid whole."""
+def in_ablation(main: MainGrid, kind: Kind, other: Kind = WD, protocol: str = PAPERS) -> Finding:
+    """A decay less another in Table 3's column, where the grids of both are whole."""
     column = paper.ablation_column(main.scale)
-    one, wd = main.of_kind(column, kind.columns), main.cell(column, "wd")
-    printed = paper.reported_top1(kind.method, column) if kind.is_printed else nan
+    fresh = (main.of_kind(column, of.columns).fresh(protocol) for of in (kind, other))
+    printed = [
+        paper.reported_top1(of.method, column) if of.is_printed else nan for of in (kind, other)
+    ]
     return Finding(
-        interval(difference(one.fresh(protocol), wd.fresh(protocol))),
-        printed - paper.reported_top1("wd", column),
+        interval(difference(*fresh)),
+        printed[0] - printed[1],
         [column],
         is_mean=False,
     )

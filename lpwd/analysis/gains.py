@@ -8,9 +8,8 @@ from math import nan
 import pandas as pd
 
 from lpwd.analysis import paper
-from lpwd.analysis.controls import LPWD, PWD, RWD, WD
 from lpwd.analysis.intervals import columns_of
-from lpwd.analysis.kinds import Kind
+from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import PAPERS, difference
 from lpwd.analysis.robustness import effective_steps

@@ -52,6 +52,9 @@ class Kind(NamedTuple):
         return printed(self.method) | own | {"profile": profile}
 
 
+WD, RWD, PWD, LPWD = (Kind(method) for method in ("wd", "rwd", "pwd", "lpwd"))
+
+
 def names_of(runs: pd.DataFrame) -> list[str]:
     """The decay of each row of runs.csv, with all in which it differs from the printed one."""
     names = []

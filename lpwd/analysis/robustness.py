@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 
 from lpwd.analysis import paper
-from lpwd.analysis.controls import LPWD, PWD, RWD, WD
 from lpwd.analysis.intervals import LEAST_SEEDS, columns_of, interval
-from lpwd.analysis.kinds import Kind
+from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import DIVERGED, PAPERS, Candidates, difference

@@ -4,32 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from lpwd.analysis import paper
 from lpwd.analysis.claims import effects
-from lpwd.analysis.controls import LPWD, PWD, RWD
-from lpwd.analysis.findings import Finding, in_the_mean, over_wd
+from lpwd.analysis.findings import Finding, in_ablation, in_the_mean
 from lpwd.analysis.intervals import Interval, equivalence, interval
-from lpwd.analysis.kinds import Kind
+from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
-from lpwd.analysis.protocols import HELD_OUT, PAPERS, difference
+from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, difference
 from lpwd.config.rates import number, rate_grid
 from lpwd.draw import words
 from lpwd.draw.formats import pipe_table
 
-LAYERS, CWD = Kind("lpwd", normalize="params"), Kind("cwd")
-#: Beside the printed methods, held against WD in Table 3's column: {part: its runs, its name}.
-PARTS = {
-    "decaying deeper layers more": (
+LAYERS, CWD, MIRRORED = Kind("lpwd", normalize="params"), Kind("cwd"), Kind("cwd_mirrored")
+
+
+class Part(NamedTuple):
+    """What may gain, and the kinds of runs in Table 3's column that tell: `run` less `other`."""
+
+    what: str
+    run: Kind
+    run_name: str
+    other: Kind = WD
+    other_name: str = "WD"
+
+
+#: LPWD's second part, the layers alone, and a rival.
+PARTS = [
+    Part(
+        "decaying deeper layers more",
         LAYERS,
         "Scaled to as much decay in all as WD at the same λ (the mean over the weights), LPWD",
     ),
-    "decaying only what the update does not move away from zero": (
+    Part(
+        "decaying only what the update does not move away from zero",
         CWD,
         "Cautious Weight Decay (CWD), a rival,",
     ),
-}
+    Part(
+        "which weights those are",
+        CWD,
+        "CWD",
+        MIRRORED,
+        "a control that spares as many weights, but not by their own updates",
+    ),
+]
 
 
 def sentences(main: MainGrid) -> list[str]:
@@ -94,7 +115,7 @@ def _l2(main: MainGrid, columns: list[Column], prints: str) -> list[str]:
 
 def _moments(main: MainGrid) -> list[str]:
     """LPWD's first part: when the weights decay."""
-    steps = [over_wd(main, kind).ours for kind in (RWD, PWD)]
+    steps = [in_ablation(main, kind).ours for kind in (RWD, PWD)]
     if not all(step.known for step in steps):
         return []
     rwd, pwd = map(words.signed_span, steps)
@@ -126,15 +147,16 @@ def _at_wds_rates(main: MainGrid) -> str:
 
 
 def _parts(main: MainGrid) -> list[str]:
-    """LPWD's second part, the layers alone, and a rival: each tuned, against tuned WD."""
     lines = []
-    for part, (kind, subject) in PARTS.items():
-        found, held_out = (over_wd(main, kind, protocol).ours for protocol in (PAPERS, HELD_OUT))
+    for part in PARTS:
+        kinds = part.run, part.other
+        found, held_out = (in_ablation(main, *kinds, protocol).ours for protocol in PROTOCOLS)
         if found.known:
             gain = "A gain" if found.low > 0 else "A loss" if found.high < 0 else "No clear gain"
             lines.append(
-                f"**{gain} from {part}.** {subject} gives {words.signed_span(found)} over WD there,"
-                f" held-out {words.signed_span(held_out)}.{_end(kind, main)}"
+                f"**{gain} from {part.what}.** {part.run_name} gives {words.signed_span(found)}"
+                f" there over {part.other_name}, held-out {words.signed_span(held_out)}."
+                f"{_end(part.run if part.other == WD else part.other, main)}"
             )
     return lines
 
@@ -187,13 +209,14 @@ MEANS = {
     "**LPWD over WD**": ("lpwd", "wd"),
     "L2 over WD": ("l2", "wd"),
 }
-#: And in Table 3's, over WD.
+#: And in Table 3's: {what: its runs, the others}.
 STEPS = {
-    "LPWD over WD": LPWD,
-    "decay after the update: RWD over WD": RWD,
-    "decay before the forward pass: PWD over WD": PWD,
-    "more in deeper layers, as much as WD in all: scaled LPWD over WD": LAYERS,
-    "only weights that the update does not move away from zero: CWD over WD": CWD,
+    "LPWD over WD": (LPWD, WD),
+    "decay after the update: RWD over WD": (RWD, WD),
+    "decay before the forward pass: PWD over WD": (PWD, WD),
+    "more in deeper layers, as much as WD in all: scaled LPWD over WD": (LAYERS, WD),
+    "only weights that the update does not move away from zero: CWD over WD": (CWD, WD),
+    "those weights rather than as many others: CWD over its control": (CWD, MIRRORED),
 }
 #: A way to a finding, given a protocol.
 Finder = Callable[[MainGrid, str], Finding]
@@ -217,8 +240,8 @@ def table(mains: Mapping[str, MainGrid]) -> str:
         ),
         [f"*{setting}:*", *[""] * len(of), ""],
         *(
-            _row(what, of, lambda main, protocol, kind=kind: over_wd(main, kind, protocol))
-            for what, kind in STEPS.items()
+            _row(what, of, lambda main, protocol, of=pair: in_ablation(main, *of, protocol))
+            for what, pair in STEPS.items()
         ),
     ]
     return pipe_table(rows)
@@ -229,7 +252,7 @@ def _row(what: str, mains: list[MainGrid], find: Finder) -> list[str]:
     printed = find(mains[0], PAPERS).reported
     texts = []
     for main in mains:
-        ours, held_out = (_cell(main, find(main, protocol)) for protocol in (PAPERS, HELD_OUT))
+        ours, held_out = (_cell(main, find(main, protocol)) for protocol in PROTOCOLS)
         texts.append(ours if ours == words.GAP else f"{ours}<br>*{held_out}*")
     return [what, *texts, words.NONE if math.isnan(printed) else words.signed(printed)]
 
