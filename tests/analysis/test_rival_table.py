@@ -52,7 +52,7 @@ def test_the_answer_has_the_layers_alone_and_cwd() -> None:
     assert "LPWD gives −1.00 [−1.00, −1.00] there over WD" in said
     assert "**A gain from decaying only what the update does not move away from zero.**" in said
     assert "(CWD), a rival, gives +2.00 [+2.00, +2.00] there over WD" in said
-    assert "**A gain from which weights those are.** CWD gives +2.00 [+2.00, +2.00] over a" in said
+    assert "**A gain from which weights those are.** CWD gives +2.00 [+2.00, +2.00] there" in said
     assert "of the grid" not in said
     assert told(0, jobs).count("smallest of the grid: a better one may lie beyond.") == 3
     assert told(9, jobs).count("largest of the grid: a better one may lie beyond.") == 3
