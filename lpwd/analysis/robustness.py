@@ -23,6 +23,7 @@ from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import DIVERGED, PAPERS, Candidates, difference
 from lpwd.config.compose import composed, composer
+from lpwd.config.rates import rate_grid
 
 BASELINE = Kind("baseline")
 KINDS = (WD, RWD, PWD, LPWD, Kind("lpwd", normalize="params"), Kind("cwd"))
@@ -37,9 +38,10 @@ COUNTED = {
 }
 
 RUNS = ["name", "method", "normalize", "lr", "rate", "total", "total_mean"]
-RUNS += ["seed", "top1", "status", "hash"]
+RUNS += ["on_grid", "seed", "top1", "status", "hash"]
 ENDS = ("n", "mean", "low", "high")
-POINTS = ["name", "lr", "rate", "total", "total_mean", "first"]
+KEY = ["name", "lr", "rate", "total", "total_mean"]
+POINTS = [*KEY, "first", "curve"]
 POINTS += [f"{name}_{end}" for name in ("seeds", "over_baseline") for end in ENDS]
 WIDTH = ["name", "lr", "best_rate", "top1", "low_rate", "high_rate", "open_low", "open_high"]
 WIDTH += [f"factor_{end}" for end in ENDS]
@@ -56,7 +58,7 @@ def runs_at_best_lr(main: MainGrid) -> pd.DataFrame:
     """A row a run at the η that did best (the paper's protocol), Baseline first, all seeds.
 
     total: Σηλ over the steps · total_mean: the same with the mean of λ_i over the weights for λ ·
-    top1: the paper's statistic, NaN: diverged.
+    on_grid: is λ one of the scale's grid? · top1: the paper's statistic, NaN: diverged.
     """
     column = paper.ablation_column(main.scale)
     frames = [_runs(main, column, kind) for kind in (BASELINE, *KINDS)]
@@ -85,8 +87,12 @@ def _runs(main: MainGrid, column: Column, kind: Kind) -> pd.DataFrame:
     runs = main.at_any_rates(column, kind.columns)
     runs = runs[runs["lr"].isin(choice["lr"])].sort_values(["rate", "seed"])
     total = runs["lr"] * runs["rate"].fillna(0) * effective_steps(main, column, runs)
+    rates = rate_grid(main.scale, column.optimizer, kind.method).rates
     found = runs.rename(columns={"best_mean": "top1"}).assign(
-        name=kind.name, total=total, total_mean=total * mean_over_weights(kind, column, len(runs))
+        name=kind.name,
+        total=total,
+        total_mean=total * mean_over_weights(kind, column, len(runs)),
+        on_grid=runs["rate"].isin(rates or [math.nan]),
     )
     return found[RUNS]
 
@@ -131,19 +137,22 @@ def points(main: MainGrid) -> pd.DataFrame:
     """A row a kind and λ: first (top-1 of seed 0), seeds_* (of fresh seeds), and over_baseline_*.
 
     That is fresh seeds less the chosen Baseline's, paired; a diverged run counts as 0 %. Each
-    interval by itself, not corrected for their number.
+    interval by itself, not corrected for their number. curve: the mean of `shown_seeds`, NaN where
+    they lack a λ beside the grid.
     """
     frame = runs_at_best_lr(main)
     baseline = frame[frame["name"] == BASELINE.name].set_index("seed")["top1"]
+    curves = {name: shown_seeds(runs).mean() for name, runs in frame.groupby("name")}
     rows = []
-    for key, runs in frame.groupby(POINTS[:5], sort=False, dropna=False):
+    for key, runs in frame.groupby(KEY, sort=False, dropna=False):
+        place: dict[str, Any] = dict(zip(KEY, key, strict=True))
         top1 = runs.set_index("seed")["top1"].fillna(DIVERGED)
         fresh = top1.drop(0, errors="ignore")
-        over = difference(fresh, baseline) if key[0] != BASELINE.name else []
+        over = difference(fresh, baseline) if place["name"] != BASELINE.name else []
+        levels = {"first": top1.get(0, math.nan)}
+        levels["curve"] = curves[place["name"]].get(place["rate"], math.nan)
         columns = {**columns_of("seeds", fresh), **columns_of("over_baseline", over)}
-        rows.append(
-            {**dict(zip(POINTS, key, strict=False)), "first": top1.get(0, math.nan), **columns}
-        )
+        rows.append({**place, **levels, **columns})
     return pd.DataFrame(rows, columns=POINTS)
 
 
@@ -179,13 +188,15 @@ def widths(main: MainGrid) -> pd.DataFrame:
 
 
 def shown_seeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """Top-1 of one kind by seed and λ: of the fresh seeds that have every λ, else of seed 0.
+    """Top-1 of one kind by seed and λ: of the fresh seeds that have all of the grid, else seed 0's.
 
-    A curve of different seeds at different λ would show their difference as one of λ.
+    A curve of different seeds at different λ would show their difference as one of λ. Beside the
+    grid there are the λ that all of these seeds have.
     """
     table = runs.assign(top1=runs["top1"].fillna(DIVERGED)).pivot_table("top1", "seed", "rate")
-    fresh = table.drop(0, errors="ignore").dropna()
-    return fresh if len(fresh) >= LEAST_SEEDS else table.reindex([0]).dropna(axis=1)
+    grid = runs.loc[runs["on_grid"] & runs["rate"].notna(), "rate"].unique()
+    fresh = table.drop(0, errors="ignore").dropna(subset=grid)
+    return (fresh if len(fresh) >= LEAST_SEEDS else table.reindex([0])).dropna(axis=1)
 
 
 def stretch(top1: pd.Series, best: Any) -> dict[str, Any]:

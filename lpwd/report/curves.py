@@ -190,12 +190,14 @@ TOTALS = {"Σηλ": "total", "Σηλ, mean over the weights": "total_mean"}
 
 
 def figure6(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
-    """Top-1 over the total decay: fresh seeds where every λ has them, else seed 0; and Baseline."""
+    """Top-1 over the total decay: fresh seeds where every λ has them, else seed 0; and Baseline.
+
+    λ beside the grid that those seeds lack are marks of seed 0.
+    """
     points, widths = frames["figure6_points"], frames["figure6_width"]
     labels = {width.name: width_text(width) for width in cast(Any, widths.itertuples())}
-    fresh = set(widths.loc[widths["factor_n"] > 0, "name"])
     frame = points[points["name"].isin(labels)]
-    top1 = frame["seeds_mean"].where(frame["name"].isin(fresh), frame["first"])
+    top1 = frame["curve"].fillna(frame["first"])
     frame = frame.assign(top1=top1, name=frame["name"].map(labels))
     looks = {label: KIND_LOOKS[name] for name, label in labels.items()} or METHOD_LOOKS
     color, dash, shape = channels_of("name", looks).values()
@@ -211,7 +213,7 @@ def figure6(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
         *(alt.Tooltip("seeds_n:Q", title="fresh seeds"), alt.Tooltip("seeds_mean:Q", format=".2f")),
         *(alt.Tooltip(f"seeds_{end}:Q", title=end, format=".2f") for end in ("low", "high")),
     ]
-    line = base.mark_line().encode(y, dash)
+    line = base.transform_filter("isValid(datum.curve)").mark_line().encode(y, dash)
     marks = base.mark_point(filled=True, size=50).encode(y, shape, tooltip=tooltip)
     bars = base.transform_filter("isValid(datum.seeds_low)").mark_rule(strokeWidth=2)
     bars = bars.encode(alt.Y("seeds_low:Q"), alt.Y2("seeds_high:Q"))

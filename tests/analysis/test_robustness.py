@@ -141,10 +141,32 @@ def test_a_curve_is_of_the_same_seeds_at_every_rate() -> None:
     runs = pd.DataFrame(
         [(seed, rate, 50.0 + seed) for seed in range(5) for rate in (0.1, 1.0)],
         columns=["seed", "rate", "top1"],
-    )
+    ).assign(on_grid=True)
     assert list(robustness.shown_seeds(runs).index) == [1, 2, 3, 4]
     lacking = runs.drop(runs.index[(runs["seed"] > 2) & (runs["rate"] == 1)])
     assert list(robustness.shown_seeds(lacking).index) == [0]
+
+
+def test_rates_beside_the_grid_do_not_hide_its_fresh_seeds() -> None:
+    """A λ of the search, with seed 0 alone, is no point of their curve."""
+
+    def fresh_on_the_grid(settings: Settings) -> bool:
+        return settings["decay"].get("rate") != 4.0
+
+    results = simulated.stored(filter(fresh_on_the_grid, jobs()), SCALE, level, 3)
+    beyond = [job for job in jobs() if not fresh_on_the_grid(job)]
+    one = simulated.stored(beyond, SCALE, level)
+    both = Results(*(pd.concat(pair, ignore_index=True) for pair in zip(results, one, strict=True)))
+    found = MainGrid(both, SCALE)
+    width = robustness.widths(found).set_index("name").loc["LPWD"]
+    assert width["factor_n"] == 3
+    assert figures.missing("figure6", found) == 0
+    points = robustness.points(found)
+    lpwd = points[points["name"] == "LPWD"].set_index("rate")
+    assert lpwd["curve"].drop(4).to_dict() == pytest.approx({0.01: 51.5, 0.1: 52, 1: 51.5})
+    assert math.isnan(lpwd.loc[4, "curve"])
+    assert lpwd.loc[4, "first"] == pytest.approx(50 - 0.5 * math.log10(40))
+    drawn.plot("figure6", found).canvas.draw()
 
 
 @pytest.mark.parametrize(("model", "data"), robustness.COUNTED)

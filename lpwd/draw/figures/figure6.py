@@ -27,7 +27,8 @@ _further = iter(FURTHER)
 KIND_LOOKS: dict[str, Look] = {k.name: OF_KIND.get(k.name) or next(_further) for k in KINDS}
 
 LEGEND = (
-    "lines and bands: mean and 95 % of fresh seeds; bars: the same, where not every λ has them\n"
+    "lines and bands: mean and 95 % of fresh seeds; bars: the same, where not every λ has them;"
+    " marks alone: seed 0\n"
     f"after η: over how many factors of λ it stays within {NEAR:g} point of its best [95 %]"
 )
 AXES = {"total": "total decay Σηλ", "total_mean": "total decay, mean over the weights"}
@@ -58,17 +59,21 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
 
 
 def _curve(ax: Axes, points: pd.DataFrame, x: str, width: Any, look: Look) -> None:
-    """Fresh seeds with their 95 % band, if enough have every λ; else seed 0, and them as bars."""
+    """Fresh seeds with their 95 % band, if enough have every λ of the grid, and marks of seed 0
+    beside it; else seed 0, and fresh seeds as bars."""
     points = points.sort_values(x)
-    mean, low, high = (points[f"seeds_{end}"] for end in ("mean", "low", "high"))
+    curve, beside = points.dropna(subset=["curve"]), points[points["curve"].isna()]
+    of_seed_0 = ", seed 0" * (not width.factor_n)
+    ax.plot(curve[x], curve["curve"], label=f"{words.width_text(width)}{of_seed_0}", **look)
     if width.factor_n:
-        ax.plot(points[x], mean, label=words.width_text(width), **look)
-        ax.fill_between(points[x], low, high, color=look["color"], alpha=0.15, linewidth=0)
+        low, high = curve["seeds_low"], curve["seeds_high"]
+        ax.fill_between(curve[x], low, high, color=look["color"], alpha=0.15, linewidth=0)
+        ax.plot(beside[x], beside["first"], **{**look, "linestyle": "none"})
         return
-    ax.plot(points[x], points["first"], label=f"{words.width_text(width)}, seed 0", **look)
-    known = low.notna()
-    error = [(mean - low)[known], (high - mean)[known]]
-    ax.errorbar(points.loc[known, x], mean[known], error, fmt="_", color=look["color"], capsize=3)
+    known = points.dropna(subset=["seeds_low"])
+    mean = known["seeds_mean"]
+    error = [mean - known["seeds_low"], known["seeds_high"] - mean]
+    ax.errorbar(known[x], mean, error, fmt="_", color=look["color"], capsize=3)
 
 
 def _baseline(ax: Axes, points: pd.DataFrame) -> None:
