@@ -127,7 +127,7 @@ def simulate(
         "coupled": True,
         "exclude": "",
         "towards": "",
-        "pretrained": "True",
+        "pretrained": "true",
         "setting": identity.default_setting(scale.name, *(run[name] for name in Column._fields)),
         "batch_size": 1,
         "train_images": 1,

@@ -26,9 +26,9 @@ from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, Candidates, dif
 from lpwd.config.rates import canonical_number, number, strong_penalty
 
 
-def lr_factors(scale: DictConfig) -> tuple[float, float]:
+def lr_factors(scale: DictConfig) -> tuple[float, ...]:
     """The multiples of the base η that the controls are trained at: the grid's largest, and 1."""
-    return max(scale.grid.lr_factors), 1
+    return tuple(dict.fromkeys((max(scale.grid.lr_factors), 1)))
 
 
 class Part(NamedTuple):

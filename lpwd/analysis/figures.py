@@ -8,7 +8,6 @@ Accuracies are in percent, of the last dataset, the paper's CIFAR-100.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -16,7 +15,7 @@ import pandas as pd
 
 from lpwd.analysis import paper, robustness
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.analysis.protocols import PAPERS, Candidates
+from lpwd.analysis.protocols import DIVERGED, PAPERS, Candidates
 from lpwd.config.rates import rate_grid, strong_penalty
 
 Frames = dict[str, pd.DataFrame]
@@ -94,21 +93,22 @@ def best_and_fresh(candidates: Candidates) -> pd.DataFrame:
     return _rows(candidates.at(float(choice["lr"].iloc[0]), float(choice["rate"].iloc[0])))
 
 
-def gains(main: MainGrid, diverged: float = math.nan) -> pd.DataFrame:
+def gains(main: MainGrid) -> pd.DataFrame:
     """PWD − RWD at the largest η of the grid: data … seed, rwd, pwd, gain, hash (of both).
 
-    `diverged` is what a diverged run's accuracy counts as.
+    A diverged run counts as 0 %.
     """
     column = paper.ablation_column(main.scale)
     lr, _ = strong_penalty(main.scale, column.optimizer)
     runs = pd.concat([main.cell(column, method).runs for method in ("rwd", "pwd")])
     runs = runs[runs["lr"] == lr]
-    runs = runs.assign(best_mean=runs["best_mean"].mask(runs["status"] == "diverged", diverged))
+    runs = runs.assign(best_mean=runs["best_mean"].mask(runs["status"] == "diverged", DIVERGED))
     index = ["data", "model", "optimizer", "lr", "rate", "seed"]
     table = runs.pivot_table("best_mean", index, "method", aggfunc="first", dropna=False)
     table = table.reindex(columns=["rwd", "pwd"]).rename_axis(columns=None)
     hashes = runs.sort_values("method").groupby(index)["hash"].agg(" ".join)
-    return table.assign(gain=table["pwd"] - table["rwd"], hash=hashes).reset_index()
+    pairs = table.assign(gain=table["pwd"] - table["rwd"], hash=hashes)
+    return pairs.dropna(subset=["hash"]).reset_index()  # the pivot has every λ with every seed
 
 
 def _missing3(main: MainGrid) -> int:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from lpwd.analysis.paper import METHOD_NAMES, Column
 from lpwd.analysis.protocols import Candidates
 from lpwd.config.compose import scale_config
+from lpwd.config.errors import ConfigError
 from lpwd.config.paths import names_in
 from lpwd.config.rates import rate_grid
 from lpwd.decay.methods import METHODS
@@ -46,8 +47,8 @@ class MainGrid:
         self.every = every
         self._kinds: dict[tuple[Any, ...], Candidates] = {}
         self._columns: dict[tuple[Column, bool], pd.DataFrame] = {}
-        columns = every.runs[list(Column._fields)].drop_duplicates().itertuples(index=False)
-        known = (Column(*names) for names in columns if _is_known(scale, *names))
+        names = every.runs[list(Column._fields)].drop_duplicates().itertuples(index=False)
+        known = (column for column in map(Column._make, names) if _is_known(scale, column))
         cells = (self.cell(column, method) for column in known for method in METHOD_NAMES)
         self.runs, self.epochs, self.zero_shot = only(
             every, {name for cell in cells for name in cell.runs["hash"]}
@@ -114,6 +115,15 @@ def _where(runs: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
     return runs[kept]
 
 
-def _is_known(scale: DictConfig, data: str, model: str, optimizer: str) -> bool:
-    """Do configs/ still have what a stored run was made with?"""
-    return data in names_in("data") and model in names_in("model") and optimizer in scale.base
+def _is_known(scale: DictConfig, column: Column) -> bool:
+    """Do configs/ still have what a stored run was made with, and is its model's file there?"""
+    data, model, optimizer = column
+    if not (data in names_in("data") and model in names_in("model") and optimizer in scale.base):
+        return False
+    try:
+        default_setting(scale.name, *column)
+    except ConfigError:
+        if data in scale.grid.datasets and model in {*scale.grid.models, *scale.grid.series}:
+            raise
+        return False  # a column of somebody's own, which no table or figure needs
+    return True

@@ -81,6 +81,12 @@ def reported_cell(table: str, method: str, column: Column) -> tuple[float, float
     return float(cell["mean"].iloc[0]), float(cell["std"].iloc[0])
 
 
+def reported_gain(table: str, method: str, other: str) -> float:
+    """The mean difference of two methods in the whole of a table of the paper."""
+    means = reported(table).groupby("method")["mean"].mean()
+    return float(means[method] - means[other])
+
+
 def reported_top1(method: str, column: Column) -> float:
     """The paper's mean of a method, from Table 1, or Table 3, which alone has RWD and PWD; NaN."""
     one, other = (reported_cell(table, method, column)[0] for table in ("table1", "table3"))

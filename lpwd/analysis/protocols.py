@@ -69,7 +69,7 @@ class Candidates:
         """Top-1 at the chosen rates by seed: 0 is the run that was chosen; NaN: diverged.
 
         Empty while a run of the grid is missing. Where two folds chose different rates, only seeds
-        that were trained at both have a value.
+        that were trained at both have a value; one that diverged at one of them has 0 % there.
         """
         if protocol not in self._by_seed:
             self._by_seed[protocol] = self._mean_of_folds(protocol)
@@ -82,7 +82,9 @@ class Candidates:
         ]
         if not folds:
             return pd.Series(dtype=float, index=pd.Index([], dtype=int, name="seed"))
-        return pd.concat(folds, axis=1, join="inner").mean(axis=1, skipna=False)
+        table = pd.concat(folds, axis=1, join="inner")
+        diverged = table.isna().all(axis=1)
+        return table.fillna(DIVERGED).mean(axis=1).mask(diverged)
 
     def _reports(self, runs: pd.DataFrame, protocol: str, fold: int) -> pd.Series:
         if protocol == PAPERS:

@@ -138,19 +138,22 @@ def points(main: MainGrid) -> pd.DataFrame:
 
     That is fresh seeds less the chosen Baseline's, paired; a diverged run counts as 0 %. Each
     interval by itself, not corrected for their number. curve: the mean of `shown_seeds`, NaN where
-    they lack a λ beside the grid.
+    they lack a λ beside the grid; where these are fresh seeds, seeds_* are theirs alone.
     """
     frame = runs_at_best_lr(main)
     baseline = frame[frame["name"] == BASELINE.name].set_index("seed")["top1"]
-    curves = {name: shown_seeds(runs).mean() for name, runs in frame.groupby("name")}
+    shown = {name: shown_seeds(runs) for name, runs in frame.groupby("name")}
     rows = []
     for key, runs in frame.groupby(KEY, sort=False, dropna=False):
         place: dict[str, Any] = dict(zip(KEY, key, strict=True))
         top1 = runs.set_index("seed")["top1"].fillna(DIVERGED)
         fresh = top1.drop(0, errors="ignore")
+        table = shown[place["name"]]
+        of_curve = table[place["rate"]] if place["rate"] in table else pd.Series(dtype=float)
+        if of_curve.index.min() > 0:
+            fresh = of_curve
         over = difference(fresh, baseline) if place["name"] != BASELINE.name else []
-        levels = {"first": top1.get(0, math.nan)}
-        levels["curve"] = curves[place["name"]].get(place["rate"], math.nan)
+        levels = {"first": top1.get(0, math.nan), "curve": of_curve.mean()}
         columns = {**columns_of("seeds", fresh), **columns_of("over_baseline", over)}
         rows.append({**place, **levels, **columns})
     return pd.DataFrame(rows, columns=POINTS)

@@ -63,18 +63,19 @@ def sentences(main: MainGrid) -> list[str]:
         return []
     fine_tuning = ", fine-tuning," * paper.from_scratch(main.scale.name)
     prints = f"the paper{fine_tuning} prints"
-    held_out = in_the_mean(main, "lpwd", "wd", HELD_OUT).ours
+    held_out = in_the_mean(main, "lpwd", "wd", HELD_OUT)
     worth = in_the_mean(main, "wd", "baseline")
     found = [
         f"**Tuned LPWD against tuned WD: {words.signed_span(led.ours)} points** of test top-1 (95 %"
         f" interval) {_settings(led.columns, main)}; {prints} {words.signed(led.reported)}. That is"
         f" with rates chosen on the test images, as in the paper; chosen on other images"
-        f" (*held-out*) it is {words.signed_span(held_out)}."
-        f"{_equivalent(led.reported, led.ours, held_out)}",
+        f" (*held-out*) it is {words.signed_span(held_out.ours)}{_where(held_out, led, main)}."
+        f"{_equivalent(led.ours, held_out.ours)}",
         f"**Weight decay itself is worth {words.signed_span(worth.ours)} points** here, tuned WD"
-        f" against none; {prints} {words.signed(worth.reported)}.{_room(worth.ours, led)}",
+        f" against none{_where(worth, led, main)}; {prints} {words.signed(worth.reported)}."
+        f"{_room(worth.ours, led)}",
     ]
-    return [*found, *_l2(main, led.columns, prints), *_moments(main), *_parts(main)]
+    return [*found, *_l2(main, led, prints), *_moments(main), *_parts(main)]
 
 
 def _settings(columns: list[Column], main: MainGrid) -> str:
@@ -86,9 +87,15 @@ def _settings(columns: list[Column], main: MainGrid) -> str:
     return f"in the one setting{so_far}, {', '.join(paper.column_names(columns[0]))}"
 
 
+def _where(found: Finding, led: Finding, main: MainGrid) -> str:
+    """The settings of a finding, if they are others than those of the first."""
+    others = found.columns and found.columns != led.columns
+    return f" {_settings(found.columns, main)}" if others else ""
+
+
 def _room(worth: Interval, led: Finding) -> str:
     """Could a better decay show, if decay is worth this? It would be one with the paper's lead."""
-    if not worth.known:
+    if not worth.known or math.isnan(led.reported):
         return ""
     if worth.high < led.reported:
         return " So small a gain leaves little by which to tell one such decay from another."
@@ -98,18 +105,18 @@ def _room(worth: Interval, led: Finding) -> str:
     return f" So a better decay has room to show, if by more than the ±{resolved:.1f} found above."
 
 
-def _l2(main: MainGrid, columns: list[Column], prints: str) -> list[str]:
+def _l2(main: MainGrid, led: Finding, prints: str) -> list[str]:
     """L2 against WD, where that is clear: Adam divides L2's penalty, so it is another decay."""
     found = in_the_mean(main, "l2", "wd")
-    if not found.columns or found.ours.low <= 0 <= found.ours.high:
+    if not (found.ours.low > 0 or found.ours.high < 0):
         return []
     held_out = in_the_mean(main, "l2", "wd", HELD_OUT).ours
     undecided = " (undecided)" * (held_out.low <= 0 <= held_out.high)
-    where = f" {_settings(found.columns, main)}" * (found.columns != columns)
     return [
         f"**Plain L2 is {'ahead of' if found.ours.low > 0 else 'behind'} WD**:"
-        f" {words.signed_span(found.ours)}{where}, held-out {words.signed_span(held_out)}"
-        f"{undecided}; {prints} {words.signed(found.reported)}."
+        f" {words.signed_span(found.ours)}{_where(found, led, main)},"
+        f" held-out {words.signed_span(held_out)}{undecided};"
+        f" {prints} {words.signed(found.reported)}."
     ]
 
 
@@ -190,9 +197,10 @@ def text(main: MainGrid) -> str:
     return "\n".join(f"- {line}" for line in sentences(main)) or "Not trained yet."
 
 
-def _equivalent(reported: float, *found: Interval) -> str:
-    """What each is shown to be within; `found`: by the paper's protocol, and held-out."""
-    margins = [equivalence(one, reported)[0] for one in found]
+def _equivalent(*found: Interval) -> str:
+    """What each is shown to be within; `found`: LPWD − WD by the paper's protocol, and held-out."""
+    effect = paper.reported_gain("table1", "lpwd", "wd")
+    margins = [equivalence(one, effect)[0] for one in found]
     shown = [
         f"within ±{margin:.2f}{protocol}"
         for protocol, margin in zip(("", " held-out"), margins, strict=True)

@@ -113,7 +113,8 @@ def text(main: MainGrid) -> str:
 def _extent(main: MainGrid) -> str:
     frame, scale = cells.table1(main), main.scale
     runs, expected = int(frame["runs"].sum()), int(frame["expected"].sum())
-    with_seeds = int((frame["seeds_n"] >= LEAST_SEEDS).sum())
+    seeds = frame["seeds_n"] + frame["seeds_diverged"]
+    with_seeds = int((seeds >= LEAST_SEEDS).sum())
     lines = [
         f"{words.sentence(paper.scale_note(scale))}. {runs:,} of the {expected:,} runs of Table 1's"
         f" grid are stored, and fresh seeds of {with_seeds} of its {len(frame)} cells."

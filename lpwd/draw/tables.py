@@ -123,11 +123,14 @@ def _lines(frame: pd.DataFrame) -> list[str]:
 
 
 def _own(c: Any, frame: pd.DataFrame) -> Cell:
-    """A method's own cell: mean ± std, bold where it is the best of its column."""
+    """A method's own cell: mean ± std, bold where it is the best of its column, all trained."""
     if math.isnan(c.mean):
         return Cell("diverged" if c.runs and c.diverged == c.runs else GAP)
     same = (frame[list(Column._fields)] == [c.data, c.model, c.optimizer]).all(axis=1)
-    return Cell(words.plus_minus(c.mean, c.std), bold=c.mean == frame.loc[same, "mean"].max())
+    column = frame[same]
+    is_whole = (column["runs"] >= column["expected"]).all()
+    is_best = c.mean == column["mean"].max()
+    return Cell(words.plus_minus(c.mean, c.std), bold=bool(is_whole and is_best))
 
 
 def _notes(frame: pd.DataFrame, scale: DictConfig, target: str, lines: list[str]) -> list[str]:

@@ -65,12 +65,14 @@ def _texts(values: pd.Series, text: Callable[[float], str], diverged: pd.Series)
 def _heatmap(
     target: str, frame: pd.DataFrame, title: str, color: alt.Color, name: str, pick: alt.Parameter
 ) -> Any:
-    """Raw cells with their numbers; the largest circled, the picked one framed.
+    """Raw cells with their numbers; the largest circled where no run is missing, the picked framed.
 
     `frame` has a column `dark`.
     """
-    largest = frame.groupby("column")["value"].transform("max")
-    frame = frame.assign(circled=(frame["value"] == largest) & (name != "difference"))
+    of_column = frame.groupby("column")
+    is_whole = of_column["text"].transform(lambda texts: (texts != MISSING).all())
+    is_largest = frame["value"] == of_column["value"].transform("max")
+    frame = frame.assign(circled=is_largest & is_whole & (name != "difference"))
     shown = ["column", "lr", "rate", *FACTORS, "value", "text", "hash", "dark", "circled"]
     base = alt.Chart(inline_data(frame[shown])).transform_filter(is_column(target))
     base = base.encode(

@@ -75,7 +75,7 @@ def _shown(runs: pd.DataFrame, main: set[str]) -> pd.DataFrame:
             "data": runs["data"].map(paper.DATASETS).fillna(runs["data"]),
             "model": runs["model"].map(paper.model_name),
             "optimizer": runs["optimizer"].map(paper.OPTIMIZERS).fillna(runs["optimizer"]),
-            "pretrained": runs["pretrained"].map({"True": "yes", "False": "no"}).fillna("own file"),
+            "pretrained": runs["pretrained"].map({"true": "yes", "false": "no"}).fillna("own file"),
             "method": kinds.names_of(runs),
             "η": runs["lr"].map(number),
             "λ": [_text(rate, number) for rate in runs["rate"]],

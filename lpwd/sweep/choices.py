@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from lpwd.analysis.main_grid import KIND, MainGrid
 from lpwd.analysis.paper import Column
@@ -12,7 +13,7 @@ from lpwd.analysis.protocols import PAPERS, PROTOCOLS, Candidates
 from lpwd.config.compose import scale_config
 from lpwd.config.errors import ConfigError
 from lpwd.store.frames import DECAY_COLUMNS, Results, only
-from lpwd.store.identity import Settings
+from lpwd.store.identity import Settings, default_setting
 from lpwd.store.rows import row_of_settings
 from lpwd.store.summary import held_out
 
@@ -44,7 +45,11 @@ class AmongGrid:
 
 
 class AmongMainGrid:
-    """Choices among the runs of a scale's grid, by the paper's protocol."""
+    """Choices among the runs of a scale's grid, by the paper's protocol.
+
+    Raises ConfigError for runs with other settings than the scale's: what did best there says
+    nothing of them.
+    """
 
     def __init__(self, results: Results, scale: str) -> None:
         self.main = MainGrid(results, scale_config(scale))
@@ -53,18 +58,28 @@ class AmongMainGrid:
         self, settings: Settings, model: str | None, method: str | None
     ) -> list[tuple[str, ...]]:
         """Overrides with the best rates for these settings, or for another model or method."""
-        row = row_of_settings(settings)
-        column = Column(row["data"], model or row["model"], row["optimizer"])
+        row, own = self._row(settings)
+        column = own._replace(model=model or own.model)
         candidates = self.main.cell(column, method or row["method"])
         return _overrides(candidates, (PAPERS,), (*column, method or row["method"]))
 
     def lrs(self, settings: Settings) -> list[tuple[str, ...]]:
         """An override with the best η of this kind of decay, its layers and profile too."""
-        row = row_of_settings(settings)
-        column = Column(row["data"], row["model"], row["optimizer"])
+        row, column = self._row(settings)
         decay = {name: row[name] for name in DECAY_COLUMNS}
         found = _overrides(self.main.of_kind(column, decay), (PAPERS,), (*column, *decay.values()))
         return [overrides[:1] for overrides in found]
+
+    def _row(self, settings: Settings) -> tuple[dict[str, Any], Column]:
+        """The settings as a row of runs.csv, and its column of Table 1."""
+        row = row_of_settings(settings)
+        column = Column(row["data"], row["model"], row["optimizer"])
+        if row["setting"] != default_setting(self.main.scale.name, *column):
+            raise ConfigError(
+                "this experiment takes η and λ from the grid of the scale's own settings, and the"
+                " command line has changed them; leave those overrides out, or make a scale of them"
+            )
+        return row, column
 
 
 def _kind(settings: Settings) -> tuple[object, ...]:

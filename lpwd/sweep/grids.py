@@ -33,7 +33,7 @@ from lpwd.config.rates import rate_grid
 from lpwd.decay.checks import check_choice
 from lpwd.store import identity
 from lpwd.store.frames import Results
-from lpwd.sweep.choices import AmongGrid, AmongMainGrid
+from lpwd.sweep.choices import AmongGrid, AmongMainGrid, ChoiceMissing
 
 LR_KEYS = ("optimizer.lr", "optimizer.lr_factor")
 #: {rates: the axes that the choice takes the place of}
@@ -90,8 +90,18 @@ class Expander:
                 for seed in range(1, seeds + 1):
                     yield self._job([*overrides, f"seed={seed}"])
 
-    def chosen(self, grid: Grid, results: Results, seeds: int = 0) -> Iterator[Job]:
-        """The jobs of a grid at chosen rates; raises ChoiceMissing while runs are missing."""
+    def chosen(
+        self,
+        grid: Grid,
+        results: Results,
+        seeds: int = 0,
+        waiting: dict[Hashable, identity.Settings] | None = None,
+    ) -> Iterator[Job]:
+        """The jobs of a grid at chosen rates.
+
+        Where runs to choose among are missing, it raises ChoiceMissing, or adds the jobs, their
+        rates to come, to `waiting`.
+        """
         at_rates = list(self._at_chosen_rates(grid, seeds))
         if not at_rates:
             return
@@ -103,7 +113,14 @@ class Expander:
         else:
             rates_of = AmongGrid(results, ((j.run, j.settings) for j in self.plain(grid))).rates
         for overrides, seed, settings in jobs:
-            for rates in rates_of(settings):
+            try:
+                of_kind = rates_of(settings)
+            except ChoiceMissing:
+                if waiting is None:
+                    raise
+                waiting |= self._waiting(grid, overrides, seed)
+                continue
+            for rates in of_kind:
                 yield self._job([*overrides, *rates, f"seed={seed}"])
 
     def inputs(self, grid: Grid) -> Iterator[Config]:
@@ -111,20 +128,19 @@ class Expander:
         for overrides in self._combinations(grid.axes, of=("data", "model")):
             yield checked(self.composer.config(overrides))
 
-    def waiting(self, grid: Grid, seeds: int = 0) -> dict[Hashable, identity.Settings]:
-        """The jobs that `chosen` will give, at rates to come; without those that are in a grid.
+    def _waiting(
+        self, grid: Grid, overrides: list[str], seed: int
+    ) -> dict[Hashable, identity.Settings]:
+        """A job of `chosen` at rates to come, unless it is in a grid.
 
-        A key is the same for two grids that will give the same job.
+        Its key is the same for two grids that will give the same job.
         """
-        found: dict[Hashable, identity.Settings] = {}
-        for overrides, seed in self._at_chosen_rates(grid, seeds):
-            settings = self._job([*overrides, f"seed={seed}"]).settings
-            if seed > 0 or not _is_in_grid(settings, grid):
-                model = grid.model or settings["model"]["name"]
-                method = grid.method or settings["decay"]["method"]
-                key = identity.as_text(settings), grid.rates == "chosen_lr", model, method
-                found[key] = settings
-        return found
+        settings = self._job([*overrides, f"seed={seed}"]).settings
+        if not seed and _is_in_grid(settings, grid):
+            return {}
+        model = grid.model or settings["model"]["name"]
+        method = grid.method or settings["decay"]["method"]
+        return {(identity.as_text(settings), grid.rates == "chosen_lr", model, method): settings}
 
     def _at_chosen_rates(self, grid: Grid, seeds: int) -> Iterator[tuple[list[str], int]]:
         """Overrides without rates, and the seeds that they are trained with at the chosen ones."""

@@ -16,7 +16,6 @@ from lpwd.store.frames import Results
 from lpwd.store.lock import in_training
 from lpwd.store.store import Store
 from lpwd.sweep import grids
-from lpwd.sweep.choices import ChoiceMissing
 from lpwd.sweep.cost import seconds_of
 
 #: The paper's targets. Nothing is to be trained for Table 2: it is the configs' own.
@@ -54,10 +53,7 @@ def needs(
     cfg = composed([f"+experiment={target}", f"scale={scale}"], f"hydra.sweeper.seeds={seeds}")
     for grid in grids.grids_of(cfg.hydra.sweeper.grids):
         jobs |= {job.run: job for job in expander.plain(grid, seeds)}
-        try:
-            jobs |= {job.run: job for job in expander.chosen(grid, results, seeds)}
-        except ChoiceMissing:
-            waiting |= expander.waiting(grid, seeds)
+        jobs |= {job.run: job for job in expander.chosen(grid, results, seeds, waiting)}
     return Needs(target, list(jobs.values()), waiting)
 
 

@@ -315,6 +315,14 @@ def test_a_diverged_run_counts_as_nothing() -> None:
     assert low["n"].iloc[0] == 8  # of the runs that did not diverge
 
 
+def test_an_always_claim_without_a_single_case_is_not_supported() -> None:
+    rows = [(f"cell {seed}", seed, 1.0 + seed / 9) for seed in (1, 2, 3)]
+    effects = pd.DataFrame(rows, columns=["cell", "seed", "effect"]).assign(cell="one")
+    none = rule.Measured(effects, 1, cases=pd.Series(dtype=float))
+    assert rule.decide(none, always=True).verdict == INCONCLUSIVE
+    assert rule.decide(none, always=False).verdict == SUPPORTED
+
+
 def test_a_diverged_seed_loses_and_is_not_left_out() -> None:
     """The second seed of PWD and LPWD diverges, of all three seeds of FIVE."""
     main = simulated.main(

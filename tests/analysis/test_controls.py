@@ -1,5 +1,6 @@
 """The controls: which runs each row holds against which, and what it says of them."""
 
+from copy import deepcopy
 from typing import Any
 
 import pandas as pd
@@ -86,6 +87,14 @@ def test_a_part_of_a_kinds_runs_chooses_nothing(jobs: list[dict[str, Any]]) -> N
     row = controls.parts(MainGrid(stored(some, level), SCALE)).set_index("part").loc["All of it"]
     assert row["rates_run"] == row["heldout_rates_run"] == ""
     assert row["cells"] == 12
+
+
+def test_a_grid_of_one_lr_is_whole_with_its_runs(jobs: list[dict[str, Any]]) -> None:
+    one = deepcopy(SCALE)
+    one.grid.lr_factors = [1]
+    lr = one.base.adam.lr
+    main = MainGrid(stored([s for s in jobs if s["optimizer"]["lr"] == lr], level), one)
+    assert controls.candidates(main, controls.WD).missing == 0
 
 
 def test_a_diverged_run_loses_its_cell(jobs: list[dict[str, Any]]) -> None:

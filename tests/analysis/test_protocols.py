@@ -1,6 +1,7 @@
 """Both protocols, the choice of rates and the intervals, on numbers worked out by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -177,6 +178,19 @@ def test_fresh_seeds_under_cross_fit_need_both_folds_runs() -> None:
     results = results._replace(runs=results.runs[results.runs["hash"] != gone])
     fresh = MainGrid(results, scale).cell(column, "wd").fresh(HELD_OUT)
     assert fresh.notna().to_dict() == {2: True}
+    lost = results.runs["hash"] == found.at(at_last["lr"], at_last["rate"]).loc[2, "hash"]
+    runs = results.runs.assign(status=results.runs["status"].mask(lost, "diverged"))
+    half = MainGrid(results._replace(runs=runs), scale).cell(column, "wd").fresh(HELD_OUT)
+    other_half = 2 * both[2] - float(at_last_report(found, at_last, 2))
+    assert half[2] == pytest.approx(other_half / 2)  # 0 % on the half that it diverged for
+
+
+def at_last_report(found: Candidates, rates: Any, seed: int) -> float:
+    """The test accuracy of a seed at these rates on the half that did not choose them."""
+    run = found.at(rates["lr"], rates["rate"]).loc[seed, "hash"]
+    folds = found.folds[found.folds["hash"] == run].set_index("fold")
+    choice = found.choice(HELD_OUT).set_index("lr")["fold"]
+    return float(folds.loc[choice[rates["lr"]], "report"])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -87,7 +87,7 @@ def test_no_lr_is_chosen_from_a_part_of_a_grid() -> None:
     with pytest.raises(ChoiceMissing, match="2 of 6 runs of digits convnext_micro adam cwd"):
         chosen("figure6", part.every, seeds=2)
     need = plan.needs("figure6", "smoke", 2, part.every)
-    assert len(need.waiting) == 5 * 3 * 2  # all of that grid of kinds, without those in the grid
+    assert len(need.waiting) == 3 * 2  # CWD's alone, without those in the grid
     assert list(robustness.widths(part)["name"]) == NAMES[:-1]
     assert figures.missing("figure6", part) == 2
     text = drawn.plot("figure6", part).get_suptitle()
@@ -167,6 +167,18 @@ def test_rates_beside_the_grid_do_not_hide_its_fresh_seeds() -> None:
     assert math.isnan(lpwd.loc[4, "curve"])
     assert lpwd.loc[4, "first"] == pytest.approx(50 - 0.5 * math.log10(40))
     drawn.plot("figure6", found).canvas.draw()
+
+
+def test_a_band_is_of_the_seeds_that_its_line_is_of() -> None:
+    """More seeds at the chosen λ, as tables have them, would lift the band off the line there."""
+    few, many = (simulated.stored(jobs(), SCALE, level, seeds) for seeds in (3, 9))
+    chosen_alone = many.runs[(many.runs["method"] == "wd") & (many.runs["rate"] == 0.1)]
+    more = frames.only(many, set(chosen_alone["hash"]) - set(few.runs["hash"]))
+    both = Results(*(pd.concat(pair, ignore_index=True) for pair in zip(few, more, strict=True)))
+    points = robustness.points(MainGrid(both, SCALE))
+    wd = points[points["name"] == "WD"]
+    assert wd["seeds_n"].tolist() == [3, 3, 3]
+    assert wd["seeds_mean"].tolist() == pytest.approx(wd["curve"].tolist())
 
 
 @pytest.mark.parametrize(("model", "data"), robustness.COUNTED)

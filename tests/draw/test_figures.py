@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -167,6 +168,38 @@ def test_figure4_hatches_what_diverged(results: MainGrid) -> None:
     figure = figures.plot("figure4", results)
     hatched = [sum(bool(patch.get_hatch()) for patch in ax.patches) for ax in figure.axes[:12]]
     assert hatched == [0, 0, 0, 1, 0, 1] * 2  # WD and the difference, SGDM
+
+
+def test_nothing_is_circled_while_a_run_is_missing() -> None:
+    """The best of a part may be far from the best of all; of equals the smaller rates are it."""
+    rates = RateGrid([0.01, 0.1], [1.0, 2.0])
+    runs = pd.DataFrame([(lr, rate, 5.0) for lr in (0.01, 0.1) for rate in (1.0, 2.0)])
+    runs = runs.set_axis(["lr", "rate", "value"], axis="columns")
+
+    def circles(runs: pd.DataFrame) -> list[Any]:
+        values, axes = common.matrix(runs, "value", rates), Figure().subplots()
+        common.heatmap(axes, values, Normalize(0, 9), values > 99, str)
+        return [patch.center for patch in axes.patches if isinstance(patch, Circle)]
+
+    assert circles(runs) == [(0, 1)]  # the smallest η is at the bottom
+    assert circles(runs[:3]) == []
+
+
+def test_figure3b_counts_a_diverged_seed_as_nothing() -> None:
+    """As the claim on it does; and has no pair of runs that are not there."""
+
+    def keep(run: simulated.Run) -> bool:
+        return run["seed"] == 0 or run["rate_factor"] == 50
+
+    def diverges(run: simulated.Run) -> bool:
+        return (run["method"], run["rate_factor"], run["seed"]) == ("pwd", 50, 2)
+
+    main = simulated.main(SMOKE, seeds=3, keep=keep, diverges=diverges)
+    pairs = analysis.data("figure3", main)["figure3b"]
+    assert len(pairs) == len(SMOKE.grid.rate_factors) + 3
+    of_seed = pairs[pairs["rate"] == pairs["rate"].max()].set_index("seed")
+    assert of_seed.loc[2, "pwd"] == 0
+    assert of_seed.loc[2, "gain"] == -of_seed.loc[2, "rwd"] < -10
 
 
 def test_figure5_takes_every_model_at_the_first_ones_rates(results: MainGrid) -> None:

@@ -21,7 +21,7 @@ from lpwd.draw import claims as drawn_claims
 from lpwd.draw import words
 from lpwd.draw.figures.common import STYLE
 from lpwd.draw.words import LOOKS
-from lpwd.report import charts, curves, specs, verdicts
+from lpwd.report import charts, curves, specs, stored, verdicts
 from lpwd.store.frames import Results
 
 SMOKE, MINI = scale_config("smoke"), scale_config("mini")
@@ -289,6 +289,12 @@ def test_gaps_are_told_with_the_command_that_fills_them(bare: Page, partial: Pag
     assert sgdm["text"] == words.GAP
     (behind,) = partial.find("div", id=sgdm["popovertarget"])
     assert "not trained yet: make table1 SCALE=smoke" in behind["text"]
+
+
+def test_every_run_says_what_it_started_from(mini: MainGrid) -> None:
+    assert set(stored._shown(mini.every.runs, set())["pretrained"]) == {"yes"}
+    of_scratch = stored._shown(MainGrid.load("scratch").every.runs, set())
+    assert set(of_scratch["pretrained"]) == {"no"}
 
 
 def test_diverged_runs_are_told(partial: Page) -> None:

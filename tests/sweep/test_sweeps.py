@@ -1,5 +1,6 @@
 """From grids to runs: the counts of the paper, Table 2's rates, and what is shared."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from lpwd.config.errors import ConfigError
 from lpwd.config.paths import ROOT
 from lpwd.store import frames, identity
 from lpwd.store.frames import Results
+from lpwd.store.identity import Settings
 from lpwd.store.rows import row_of_settings
 from lpwd.sweep import grids, plan
 from lpwd.sweep.choices import ChoiceMissing
@@ -110,15 +112,31 @@ def test_chosen_rates_need_something_to_choose_among(nothing: Results) -> None:
     grid = grids.Grid({"decay": ["wd"]}, rates="chosen", model="convnext_micro", seeds="all")
     with pytest.raises(ChoiceMissing, match="digits convnext_micro adam wd"):
         list(expander().chosen(grid, nothing, seeds=2))
-    waiting = expander().waiting(grid, seeds=2)
+
+    def waiting_of(grid: grids.Grid) -> dict[Hashable, Settings]:
+        found: dict[Hashable, Settings] = {}
+        assert list(expander().chosen(grid, nothing, 2, found)) == []
+        return found
+
+    waiting = waiting_of(grid)
     assert len(waiting) == 2  # seed 0 is in the grid
     others = [
         grids.Grid({"decay": ["wd"]}, seeds="chosen"),  # the same runs
         grids.Grid({"decay": ["wd"]}, rates="chosen", model="convnext_micro", method="lpwd"),
         grids.Grid({"decay": ["wd"]}, rates="chosen_lr", seeds="all"),
     ]
-    same = [waiting.keys() & expander().waiting(other, seeds=2).keys() for other in others]
+    same = [waiting.keys() & waiting_of(other).keys() for other in others]
     assert list(map(len, same)) == [2, 0, 0]
+
+
+def test_runs_with_other_settings_than_the_scales_have_no_choice_in_its_grid() -> None:
+    """What did best in 4 epochs would be taken for 2 without a word."""
+    whole = simulated.make(scale_config("smoke"))
+    for rates, seeds in (("chosen", "none"), ("chosen_lr", "all")):
+        grid = grids.Grid({"decay": ["wd"]}, rates=rates, model="convnext_micro", seeds=seeds)
+        assert list(expander().chosen(grid, whole, seeds=1))
+        with pytest.raises(ConfigError, match="the command line has changed them"):
+            list(expander("scale.epochs=2").chosen(grid, whole, seeds=1))
 
 
 def test_rates_are_chosen_among_seed_0_whatever_seeds_are_swept(nothing: Results) -> None:

@@ -32,12 +32,6 @@ class Claim(NamedTuple):
     reported: float = math.nan
 
 
-def _reported_gain(table: str, method: str, other: str) -> float:
-    """The mean difference of two methods in the paper's own table."""
-    means = paper.reported(table).groupby("method")["mean"].mean()
-    return float(means[method] - means[other])
-
-
 def _table1(method: str, protocol: str) -> Claim:
     name = paper.METHOD_NAMES[method]
     return Claim(
@@ -47,14 +41,14 @@ def _table1(method: str, protocol: str) -> Claim:
         "points",
         "columns",
         always=True,
-        reported=_reported_gain("table1", "lpwd", method),
+        reported=paper.reported_gain("table1", "lpwd", method),
     )
 
 
 def _ablation(protocol: str) -> list[Claim]:
     place = f"Table 3, Section 4.6; {protocol} protocol"
     pairs = ("rwd", "wd"), ("pwd", "rwd"), ("lpwd", "pwd")
-    rwd, pwd, lpwd = (_reported_gain("table3", *pair) for pair in pairs)
+    rwd, pwd, lpwd = (paper.reported_gain("table3", *pair) for pair in pairs)
     return [
         Claim(
             place,

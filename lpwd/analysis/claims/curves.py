@@ -34,7 +34,7 @@ def _gains(main: MainGrid) -> tuple[pd.DataFrame, list[float]]:
     """PWD − RWD, a row a seed and a column a λ of Figure 3b; and those λ that are large."""
     optimizer = paper.ablation_column(main.scale).optimizer
     rates = rate_grid(main.scale, optimizer).rates
-    frame = figures.gains(main, diverged=DIVERGED)
+    frame = figures.gains(main)
     table = frame.pivot_table("gain", "seed", "rate", dropna=False).reindex(columns=rates)
     return table, sorted(rates, reverse=True)[:LARGE]
 

@@ -103,7 +103,7 @@ def decide(measured: Measured, always: bool, reported: float = math.nan) -> Deci
     elif not found.known and len(by_cell) < LEAST_CELLS:
         verdict, reason = INCONCLUSIVE, "one run of each is too few: fresh seeds will tell"
     else:
-        every = held == of if always else None
+        every = 0 < held == of if always else None
         verdict, reason = _judge(by_cell, found, reported, every, cells)
     mean = float(by_cell.mean()) if len(by_cell) else math.nan
     basis = "fresh seeds" if found.known else "grid" if len(by_cell) else "–"

@@ -143,7 +143,9 @@ def heatmap(
     cmap: str = "cividis",
     circled: bool = True,
 ) -> None:
-    """Raw cells with their numbers; the largest circled, diverged ones hatched, missing ones bare.
+    """Raw cells with their numbers; diverged ones hatched, missing ones bare.
+
+    The largest is circled where none is missing: as in tables, on ties that of the smaller rates.
 
     `diverged` is a matrix of the same shape, true where a run diverged.
     """
@@ -158,8 +160,10 @@ def heatmap(
             shade = "white" if _is_dark(image, value) else "black"
             place = {"ha": "center", "va": "center", "in_layout": False}  # inside its cell
             ax.text(column, row, text(value), color=shade, fontsize=6.5, **place)
-    if circled and np.isfinite(cells).any():
-        row, column = np.unravel_index(np.nanargmax(cells), cells.shape)
+    if circled and np.isfinite(cells).any() and (np.isfinite(cells) | lost).all():
+        from_smallest = np.nan_to_num(cells[::-1].round(9), nan=-np.inf)  # of equals the smaller η
+        row, column = np.unravel_index(from_smallest.argmax(), cells.shape)
+        row = len(cells) - 1 - row
         ax.add_patch(
             Circle((float(column), float(row)), 0.46, fill=False, edgecolor="black", linewidth=1.4)
         )
