@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lpwd.analysis import paper
-from lpwd.analysis.intervals import LEAST_SEEDS, columns_of, interval
+from lpwd.analysis.intervals import LEAST_SEEDS, Interval, columns_of, interval
 from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
@@ -175,8 +175,8 @@ def widths(main: MainGrid) -> pd.DataFrame:
         table = shown_seeds(runs)
         mean, is_fresh = table.mean(), table.index[0] > 0
         best: Any = mean.idxmax()
-        found = pd.DataFrame([stretch(top1, best) for _, top1 in table.iterrows()])
-        decades = interval(np.log10(found["high"] / found["low"]))
+        found = _stretches(table)
+        decades = interval(found["decades"])
         of_mean = stretch(mean, best)
         rows.append(
             {
@@ -188,6 +188,29 @@ def widths(main: MainGrid) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=WIDTH)
+
+
+def ratio_of_widths(main: MainGrid, kind: Kind, other: Kind) -> Interval:
+    """How many times as many factors of λ as the other a kind stays near its best over.
+
+    Of fresh seeds, paired; unknown without them, or where a stretch ends with what was trained.
+    """
+    frame = runs_at_best_lr(main)
+    tables = [shown_seeds(frame[frame["name"] == of.name]) for of in (kind, other)]
+    if any(table.empty or table.index[0] == 0 for table in tables):
+        return interval([])
+    found = [_stretches(table) for table in tables]
+    if any(of[["open_low", "open_high"]].any(axis=None) for of in found):
+        return interval([])
+    decades = interval((found[0]["decades"] - found[1]["decades"]).dropna())
+    return Interval(10**decades.mean, 10**decades.low, 10**decades.high, decades.n)
+
+
+def _stretches(table: pd.DataFrame) -> pd.DataFrame:
+    """`stretch` of each seed around the λ that is best in their mean; decades: its length."""
+    best = table.mean().idxmax()
+    found = pd.DataFrame([stretch(top1, best) for _, top1 in table.iterrows()], table.index)
+    return found.assign(decades=np.log10(found["high"] / found["low"]))
 
 
 def shown_seeds(runs: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import torch
 from lpwd.analysis import figures, paper, robustness
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.compose import composed, scale_config
+from lpwd.draw import answer
 from lpwd.draw import figures as drawn
 from lpwd.store import frames
 from lpwd.store.frames import Results
@@ -124,6 +125,24 @@ def test_widths_are_those_that_the_results_were_made_with() -> None:
     assert one["factor_n"] == 0
     assert one["factor_mean"] == pytest.approx(100)
     assert math.isnan(one["factor_low"])
+
+
+def test_widths_are_compared_seed_by_seed() -> None:
+    """RWD's top is a decade of λ, WD's half of one, and a quarter in seed 2; LPWD's is open."""
+
+    def steeper(row: dict[str, Any]) -> float:
+        by = {"wd": 7 if row["seed"] == 2 else 3, "rwd": 1}.get(row["method"], 0)
+        return level(row) - by * abs(math.log10((row["rate"] or 0.1) / 0.1))
+
+    def of(seeds: int) -> MainGrid:
+        return MainGrid(simulated.stored(jobs(), SCALE, steeper, seeds), SCALE)
+
+    ratio = robustness.ratio_of_widths(of(3), robustness.RWD, robustness.WD)
+    assert ratio.mean == pytest.approx(10 ** ((0.5 + 0.75 + 0.5) / 3))
+    assert ratio.n == 3
+    assert not robustness.ratio_of_widths(of(3), robustness.LPWD, robustness.WD).known
+    assert not robustness.ratio_of_widths(of(0), robustness.RWD, robustness.WD).known
+    assert "robustness" not in answer.text(of(3))
 
 
 def test_points_are_paired_with_the_chosen_baseline_by_seed() -> None:

@@ -226,6 +226,23 @@ def test_l2_is_told_of_where_its_difference_is_clear() -> None:
     assert "Plain L2" not in told(1, keep=lambda run: run["method"] != "l2")
 
 
+def test_robustness_is_told_where_both_tops_are_closed() -> None:
+    """WD's top is half a decade wide in each seed, LPWD's a decade."""
+
+    def told(slopes: dict[str, float]) -> str:
+        def top1(run: simulated.Run) -> float:
+            beside = abs(np.log10(run["rate_factor"] / 10)) if run["method"] != "baseline" else 0
+            slope = slopes.get(run["method"], 9) + 0.1 * run["seed"]
+            return 50 - slope * beside - abs(np.log10(run["lr_factor"]))
+
+        return answer.text(simulated.main(MINI, seeds=4, top1=top1))
+
+    assert "**A gain in robustness to λ.**" in told({"wd": 8, "lpwd": 2})
+    assert "**A loss in robustness to λ.**" in told({"wd": 2, "lpwd": 8})
+    assert "**No clear gain in robustness to λ.**" in told({"wd": 4, "lpwd": 4})
+    assert "robustness" not in told({"wd": 4, "lpwd": 0})  # to both ends of the grid
+
+
 def test_methods_at_other_rates_than_wds_are_told_of_at_its_own() -> None:
     """Else a difference of λ would be read as one of the moment."""
 
