@@ -12,11 +12,11 @@ import pytest
 import simulated
 from conftest import REPOSITORY
 
-from lpwd.analysis import claims, leads, paper
+from lpwd.analysis import claims, leads, paper, robustness
 from lpwd.analysis.findings import Finding, in_ablation, in_the_mean
 from lpwd.analysis.gains import gains
 from lpwd.analysis.intervals import interval
-from lpwd.analysis.kinds import LPWD, PWD, RWD
+from lpwd.analysis.kinds import LPWD, PWD, RWD, WD
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS
 from lpwd.config.compose import scale_config
@@ -99,6 +99,9 @@ def test_the_first_page_reads_its_table_right(mains: dict[str, MainGrid]) -> Non
     assert "wide enough to hide gains of the paper's size" in page
     steps = [in_ablation(scratch, kind) for kind in (RWD, PWD)]
     assert all(step.ours.low < 0 < step.reported < step.ours.high for step in steps)
+    assert "Nor does LPWD there bear a wider range of λ" in page
+    ratio = robustness.ratio_of_widths(scratch, LPWD, WD)
+    assert ratio.low < 1 < ratio.high
     assert "Nor does a rival, Cautious Weight Decay (CWD), not even on a control" in page
     for main in (tuned, scratch):
         held_against_wd = [in_the_mean(main, "lpwd", "wd", protocol) for protocol in PROTOCOLS]
@@ -383,6 +386,16 @@ def test_the_report_tells_which_rate_cwd_bears(mains: dict[str, MainGrid]) -> No
     }
     for page, words_of_it in said.items():
         assert words_of_it in text_of(page)
+
+
+def test_the_report_tells_how_robust_each_is(mains: dict[str, MainGrid]) -> None:
+    widths = robustness.widths(mains["scratch"]).set_index("name").loc[["WD", "RWD", "PWD", "LPWD"]]
+    assert widths["factor_n"].tolist() == [3] * 4
+    assert widths["factor_mean"].round().tolist() == [2] * 4
+    said = (
+        "WD, RWD, PWD and LPWD as printed all stay within a point of their own best while λ varies"
+    )
+    assert f"{said} by a factor of about two" in text_of("reproduction")
 
 
 def test_the_report_tells_what_cwds_control_gave(mains: dict[str, MainGrid]) -> None:
