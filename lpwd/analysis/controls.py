@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import columns_of, slopes
-from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
+from lpwd.analysis.kinds import LPWD, PWD, RWD, SCALED_LPWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, Candidates, difference
 from lpwd.config.rates import canonical_number, number, strong_penalty
@@ -47,12 +47,12 @@ PARTS = [
     Part("The moment: after the update", RWD, WD),
     Part("The moment: before the forward pass", PWD, WD),
     Part("The moment, with layers", LPWD, Kind("wd", "linear")),
-    Part("The layers, as much decay in all", Kind("lpwd", normalize="params"), PWD),
-    Part("More decay in all, the same layers", LPWD, Kind("lpwd", normalize="params")),
+    Part("The layers, as much decay in all", SCALED_LPWD, PWD),
+    Part("More decay in all, the same layers", LPWD, SCALED_LPWD),
     Part("Deep layers more rather than shallow ones", LPWD, Kind("pwd", "reversed")),
     Part(
         "Deep layers more rather than shallow ones, as much decay in all",
-        Kind("lpwd", normalize="params"),
+        SCALED_LPWD,
         Kind("pwd", "reversed", normalize="params"),
     ),
     Part("Shallow layers more", Kind("pwd", "reversed"), PWD),

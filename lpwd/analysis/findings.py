@@ -20,13 +20,13 @@ from lpwd.analysis.protocols import PAPERS, difference
 class Finding(NamedTuple):
     """A difference in points of test top-1: ours, and the paper's (NaN: it has none).
 
-    columns: the settings (columns of Table 1) that it is of · is_mean: is it meant to be of all?
+    columns: the settings (columns of Table 1) that it is the mean of · of: how many it should be.
     """
 
     ours: Interval
     reported: float
     columns: list[Column]
-    is_mean: bool = True
+    of: int
 
 
 @cache
@@ -38,7 +38,7 @@ def in_the_mean(main: MainGrid, method: str, other: str, protocol: str = PAPERS)
     whole = {column: by_seed for column, by_seed in fresh.items() if interval(by_seed).known}
     mean = pd.DataFrame(whole).mean(axis=1, skipna=False)
     printed = pd.Series([reported(column, method, other) for column in whole], dtype=float)
-    return Finding(interval(mean), float(printed.mean()), list(whole))
+    return Finding(interval(mean), float(printed.mean()), list(whole), len(columns))
 
 
 @cache
@@ -49,9 +49,4 @@ def in_ablation(main: MainGrid, kind: Kind, other: Kind = WD, protocol: str = PA
     printed = [
         paper.reported_top1(of.method, column) if of.is_printed else nan for of in (kind, other)
     ]
-    return Finding(
-        interval(difference(*fresh)),
-        printed[0] - printed[1],
-        [column],
-        is_mean=False,
-    )
+    return Finding(interval(difference(*fresh)), printed[0] - printed[1], [column], 1)

@@ -9,12 +9,12 @@ import pandas as pd
 
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import columns_of
-from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
+from lpwd.analysis.kinds import CWD, L2, LPWD, PWD, RWD, SCALED_LPWD, WD
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import PAPERS, difference
 from lpwd.analysis.robustness import effective_steps
 
-KINDS = (Kind("l2"), WD, RWD, PWD, LPWD, Kind("lpwd", normalize="params"), Kind("cwd"))
+KINDS = (L2, WD, RWD, PWD, LPWD, SCALED_LPWD, CWD)
 
 
 @cache

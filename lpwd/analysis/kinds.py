@@ -52,7 +52,11 @@ class Kind(NamedTuple):
         return printed(self.method) | own | {"profile": profile}
 
 
-WD, RWD, PWD, LPWD = (Kind(method) for method in ("wd", "rwd", "pwd", "lpwd"))
+BASELINE, L2, WD, RWD, PWD, LPWD, CWD, CWD_MIRRORED = map(
+    Kind, ("baseline", "l2", "wd", "rwd", "pwd", "lpwd", "cwd", "cwd_mirrored")
+)
+#: LPWD that decays as much as WD in all, where printed LPWD decays 1.5 times as much.
+SCALED_LPWD = Kind("lpwd", normalize="params")
 
 
 def names_of(runs: pd.DataFrame) -> list[str]:

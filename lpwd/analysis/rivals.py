@@ -7,18 +7,18 @@ from functools import cache
 import pandas as pd
 
 from lpwd.analysis import cells, paper
-from lpwd.analysis.kinds import Kind
+from lpwd.analysis.kinds import BASELINE, CWD, CWD_MIRRORED, LPWD, SCALED_LPWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 
 KINDS = [
-    Kind("baseline"),
-    Kind("wd"),
-    Kind("lpwd"),
-    Kind("lpwd", normalize="params"),
+    BASELINE,
+    WD,
+    LPWD,
+    SCALED_LPWD,
     Kind("wd", "geometric"),
-    Kind("cwd"),
+    CWD,
     Kind("cwd", "linear"),
-    Kind("cwd_mirrored"),
+    CWD_MIRRORED,
 ]
 #: These need a model that starts from pretrained weights.
 TOWARDS = [Kind(method, towards="pretrained") for method in ("wd", "lpwd")]

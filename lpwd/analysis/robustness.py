@@ -18,15 +18,14 @@ import pandas as pd
 
 from lpwd.analysis import paper
 from lpwd.analysis.intervals import LEAST_SEEDS, Interval, columns_of, interval
-from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
+from lpwd.analysis.kinds import BASELINE, CWD, LPWD, PWD, RWD, SCALED_LPWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import DIVERGED, PAPERS, Candidates, difference
 from lpwd.config.compose import composed, composer
 from lpwd.config.rates import rate_grid
 
-BASELINE = Kind("baseline")
-KINDS = (WD, RWD, PWD, LPWD, Kind("lpwd", normalize="params"), Kind("cwd"))
+KINDS = (WD, RWD, PWD, LPWD, SCALED_LPWD, CWD)
 
 #: How far below its best (points of top-1) a method still counts as near it.
 NEAR = 1.0

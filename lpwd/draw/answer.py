@@ -1,24 +1,19 @@
-"""The answer in a few sentences, and as the README's table; its numbers are of stored runs."""
+"""The answer in a few sentences; their numbers are of stored runs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lpwd.analysis import paper, robustness
 from lpwd.analysis.claims import effects
 from lpwd.analysis.findings import Finding, in_ablation, in_the_mean
 from lpwd.analysis.intervals import Interval, equivalence, interval
-from lpwd.analysis.kinds import LPWD, PWD, RWD, WD, Kind
+from lpwd.analysis.kinds import CWD, CWD_MIRRORED, LPWD, PWD, RWD, SCALED_LPWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.analysis.paper import Column
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, difference
 from lpwd.config.rates import number, rate_grid
 from lpwd.draw import words
-from lpwd.draw.formats import pipe_table
-
-LAYERS, CWD, MIRRORED = Kind("lpwd", normalize="params"), Kind("cwd"), Kind("cwd_mirrored")
 
 
 class Part(NamedTuple):
@@ -35,7 +30,7 @@ class Part(NamedTuple):
 PARTS = [
     Part(
         "decaying deeper layers more",
-        LAYERS,
+        SCALED_LPWD,
         "Scaled to as much decay in all as WD at the same λ (the mean over the weights), LPWD",
     ),
     Part(
@@ -47,7 +42,7 @@ PARTS = [
         "which weights those are",
         CWD,
         "CWD",
-        MIRRORED,
+        CWD_MIRRORED,
         "a control that spares as many weights, but not by their own updates",
     ),
 ]
@@ -67,30 +62,28 @@ def sentences(main: MainGrid) -> list[str]:
     worth = in_the_mean(main, "wd", "baseline")
     found = [
         f"**Tuned LPWD against tuned WD: {words.signed_span(led.ours)} points** of test top-1 (95 %"
-        f" interval) {_settings(led.columns, main)}; {prints} {words.signed(led.reported)}. That is"
+        f" interval) {_settings(led)}; {prints} {words.signed(led.reported)}. That is"
         f" with rates chosen on the test images, as in the paper; chosen on other images"
-        f" (*held-out*) it is {words.signed_span(held_out.ours)}{_where(held_out, led, main)}."
+        f" (*held-out*) it is {words.signed_span(held_out.ours)}{_where(held_out, led)}."
         f"{_equivalent(led.ours, held_out.ours)}",
         f"**Weight decay itself is worth {words.signed_span(worth.ours)} points** here, tuned WD"
-        f" against none{_where(worth, led, main)}; {prints} {words.signed(worth.reported)}."
+        f" against none{_where(worth, led)}; {prints} {words.signed(worth.reported)}."
         f"{_room(worth.ours, led)}",
     ]
     return [*found, *_l2(main, led, prints), *_moments(main), *_parts(main), *_robust(main)]
 
 
-def _settings(columns: list[Column], main: MainGrid) -> str:
-    """Which columns of Table 1 a mean is of, and how many it lacks."""
-    of = len(paper.columns(main.scale))
-    so_far = " trained so far" * (len(columns) < of)
-    if len(columns) > 1:
-        return f"in the mean of {len(columns)} settings{so_far}"
-    return f"in the one setting{so_far}, {', '.join(paper.column_names(columns[0]))}"
+def _settings(found: Finding) -> str:
+    """Which columns of Table 1 a mean is of, and whether it lacks some."""
+    so_far = " trained so far" * (len(found.columns) < found.of)
+    if len(found.columns) > 1:
+        return f"in the mean of {len(found.columns)} settings{so_far}"
+    return f"in the one setting{so_far}, {', '.join(paper.column_names(found.columns[0]))}"
 
 
-def _where(found: Finding, led: Finding, main: MainGrid) -> str:
+def _where(found: Finding, led: Finding) -> str:
     """The settings of a finding, if they are others than those of the first."""
-    others = found.columns and found.columns != led.columns
-    return f" {_settings(found.columns, main)}" if others else ""
+    return f" {_settings(found)}" if found.columns and found.columns != led.columns else ""
 
 
 def _room(worth: Interval, led: Finding) -> str:
@@ -114,7 +107,7 @@ def _l2(main: MainGrid, led: Finding, prints: str) -> list[str]:
     undecided = " (undecided)" * (held_out.low <= 0 <= held_out.high)
     return [
         f"**Plain L2 is {'ahead of' if found.ours.low > 0 else 'behind'} WD**:"
-        f" {words.signed_span(found.ours)}{_where(found, led, main)},"
+        f" {words.signed_span(found.ours)}{_where(found, led)},"
         f" held-out {words.signed_span(held_out)}{undecided};"
         f" {prints} {words.signed(found.reported)}."
     ]
@@ -159,13 +152,18 @@ def _parts(main: MainGrid) -> list[str]:
         kinds = part.run, part.other
         found, held_out = (in_ablation(main, *kinds, protocol).ours for protocol in PROTOCOLS)
         if found.known:
-            gain = "A gain" if found.low > 0 else "A loss" if found.high < 0 else "No clear gain"
             lines.append(
-                f"**{gain} from {part.what}.** {part.run_name} gives {words.signed_span(found)}"
-                f" there over {part.other_name}, held-out {words.signed_span(held_out)}."
+                f"**{_gain(found)} from {part.what}.** {part.run_name} gives"
+                f" {words.signed_span(found)} there over {part.other_name},"
+                f" held-out {words.signed_span(held_out)}."
                 f"{_end(part.run if part.other == WD else part.other, main)}"
             )
     return lines
+
+
+def _gain(found: Interval, none: float = 0) -> str:
+    """`none`: what it is without a difference."""
+    return "A gain" if found.low > none else "A loss" if found.high < none else "No clear gain"
 
 
 def _robust(main: MainGrid) -> list[str]:
@@ -173,18 +171,17 @@ def _robust(main: MainGrid) -> list[str]:
     ratio = robustness.ratio_of_widths(main, LPWD, WD)
     if not ratio.known:
         return []
-    gain = "A gain" if ratio.low > 1 else "A loss" if ratio.high < 1 else "No clear gain"
     widths = robustness.widths(main).set_index("name")
     wd, lpwd = (
         f"{of.factor_mean:.1f} [{of.factor_low:.1f}, {of.factor_high:.1f}]"
         for of in (widths.loc[WD.name], widths.loc[LPWD.name])
     )
     return [
-        f"**{gain} in robustness to λ.** Each at its best η there, top-1 stays within a point of"
-        f" its own best while λ varies by a factor of {wd} for WD, and of {lpwd} for LPWD; LPWD's"
-        f" is {ratio.mean:.1f} times WD's [{ratio.low:.1f}, {ratio.high:.1f}]. In the mean of"
-        f" these {ratio.n} seeds LPWD's best is {widths.loc[LPWD.name, 'top1']:.1f} %, and WD's"
-        f" {widths.loc[WD.name, 'top1']:.1f} %."
+        f"**{_gain(ratio, none=1)} in robustness to λ.** Each at its best η there, top-1 stays"
+        f" within a point of its own best while λ varies by a factor of {wd} for WD, and of {lpwd}"
+        f" for LPWD; LPWD's is {ratio.mean:.1f} times WD's [{ratio.low:.1f}, {ratio.high:.1f}]. In"
+        f" the mean of these {ratio.n} seeds LPWD's best is"
+        f" {widths.loc[LPWD.name, 'top1']:.1f} %, and WD's {widths.loc[WD.name, 'top1']:.1f} %."
     ]
 
 
@@ -227,66 +224,3 @@ def _equivalent(*found: Interval) -> str:
         if not math.isnan(margin)
     ]
     return f" By equivalence tests the two are {' and '.join(shown)}." * bool(shown)
-
-
-# -- both regimes ---------------------------------------------------------------------------------
-
-#: The table's rows in the mean of Table 1's columns: {what: method, the other}.
-MEANS = {
-    "weight decay at all: WD over none": ("wd", "baseline"),
-    "**LPWD over WD**": ("lpwd", "wd"),
-    "L2 over WD": ("l2", "wd"),
-}
-#: And in Table 3's: {what: its runs, the others}.
-STEPS = {
-    "LPWD over WD": (LPWD, WD),
-    "decay after the update: RWD over WD": (RWD, WD),
-    "decay before the forward pass: PWD over WD": (PWD, WD),
-    "more in deeper layers, as much as WD in all: scaled LPWD over WD": (LAYERS, WD),
-    "only weights that the update does not move away from zero: CWD over WD": (CWD, WD),
-    "those weights rather than as many others: CWD over its control": (CWD, MIRRORED),
-}
-#: A way to a finding, given a protocol.
-Finder = Callable[[MainGrid, str], Finding]
-
-
-def table(mains: Mapping[str, MainGrid]) -> str:
-    """Both regimes side by side, in Markdown; `mains`: {regime: its runs}.
-
-    The paper's numbers are of the settings of the first.
-    """
-    of = list(mains.values())
-    setting = ", ".join(paper.column_names(paper.ablation_column(of[0].scale)))
-    counts = [str(len(paper.columns(main.scale))) for main in of]
-    rows = [
-        ["test top-1, points", *mains, "the paper"],
-        ["---", *["---:"] * len(of), "---:"],
-        ["*mean of so many settings:*", *counts, counts[0]],
-        *(
-            _row(what, of, lambda main, protocol, of=pair: in_the_mean(main, *of, protocol))
-            for what, pair in MEANS.items()
-        ),
-        [f"*{setting}:*", *[""] * len(of), ""],
-        *(
-            _row(what, of, lambda main, protocol, of=pair: in_ablation(main, *of, protocol))
-            for what, pair in STEPS.items()
-        ),
-    ]
-    return pipe_table(rows)
-
-
-def _row(what: str, mains: list[MainGrid], find: Finder) -> list[str]:
-    """A question's answers, each by the paper's protocol and below it by the held-out one."""
-    printed = find(mains[0], PAPERS).reported
-    texts = []
-    for main in mains:
-        ours, held_out = (_cell(main, find(main, protocol)) for protocol in PROTOCOLS)
-        texts.append(ours if ours == words.GAP else f"{ours}<br>*{held_out}*")
-    return [what, *texts, words.NONE if math.isnan(printed) else words.signed(printed)]
-
-
-def _cell(main: MainGrid, found: Finding) -> str:
-    """A difference, with its settings where a mean is not of all."""
-    of = len(paper.columns(main.scale))
-    lacking = found.is_mean and 0 < len(found.columns) < of
-    return words.signed_span(found.ours) + f" ({len(found.columns)} of {of})" * lacking

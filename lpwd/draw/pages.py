@@ -20,7 +20,7 @@ from lpwd.analysis.intervals import LEAST_SEEDS, interval_in
 from lpwd.analysis.leads import leads
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config.paths import ROOT
-from lpwd.draw import answer, words
+from lpwd.draw import answer, regimes, words
 from lpwd.draw import claims as verdicts
 from lpwd.draw.figures import gains as gains_figure
 from lpwd.draw.figures import pictures
@@ -84,7 +84,7 @@ def _regimes(main: MainGrid) -> dict[str, bytes]:
 
 def both_regimes(mains: Mapping[str, MainGrid]) -> str:
     """The README's table; `mains`: {scale: its runs}."""
-    return answer.table({paper.regime(scale): main for scale, main in mains.items()})
+    return regimes.table({paper.regime(scale): main for scale, main in mains.items()})
 
 
 def filled(page: Path, blocks: Mapping[str, str]) -> bytes:

@@ -16,13 +16,12 @@ from lpwd.analysis import claims, leads, paper, robustness
 from lpwd.analysis.findings import Finding, in_ablation, in_the_mean
 from lpwd.analysis.gains import gains
 from lpwd.analysis.intervals import interval
-from lpwd.analysis.kinds import LPWD, PWD, RWD, WD
+from lpwd.analysis.kinds import CWD, CWD_MIRRORED, LPWD, PWD, RWD, WD
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS
 from lpwd.config.compose import scale_config
-from lpwd.draw import answer, pages, words
+from lpwd.draw import answer, pages, regimes, words
 from lpwd.draw import claims as verdicts
-from lpwd.draw.answer import CWD, MIRRORED
 from lpwd.draw.figures import gains as gains_figure
 from lpwd.draw.figures import leads as leads_figure
 from lpwd.draw.pages import filled
@@ -107,11 +106,11 @@ def test_the_first_page_reads_its_table_right(mains: dict[str, MainGrid]) -> Non
         held_against_wd = [in_the_mean(main, "lpwd", "wd", protocol) for protocol in PROTOCOLS]
         held_against_wd += [
             in_ablation(main, *kinds, protocol)
-            for kinds in answer.STEPS.values()
+            for kinds in regimes.STEPS.values()
             for protocol in PROTOCOLS
         ]
         assert not any(map(gains_clearly, held_against_wd))
-    assert all(in_ablation(scratch, *kinds).ours.known for kinds in answer.STEPS.values())
+    assert all(in_ablation(scratch, *kinds).ours.known for kinds in regimes.STEPS.values())
     assert "Plain L2 is behind WD from scratch; fine-tuned it is ahead on the test images" in page
     behind = [in_the_mean(scratch, "l2", "wd", protocol).ours for protocol in PROTOCOLS]
     assert all(found.high < 0 for found in behind)
@@ -131,7 +130,7 @@ def test_the_table_of_both_regimes() -> None:
 
     whole = simulated.main(MINI, seeds=3, top1=top1)
     part = simulated.main(MINI, seeds=3, top1=top1, keep=keep)
-    lines = answer.table({"one": whole, "other": part}).splitlines()
+    lines = regimes.table({"one": whole, "other": part}).splitlines()
     assert lines[0] == "| test top-1, points | one | other | the paper |"
     assert lines[2] == "| *mean of so many settings:* | 4 | 4 | 4 |"
     # WD is 61, LPWD 64 and 0.1, 0.2, 0.3 more: mean 3.2, deviation 0.1, t's 4.303
@@ -332,6 +331,12 @@ def test_the_page_of_scratch_tells_what_20_epochs_gave() -> None:
     runs, page = scratch_runs(), SCRATCH_PAGE.read_text()
     rates = runs[["method", "lr", "rate"]].fillna(0).apply(tuple, axis=1)
     compared = rates.isin([("baseline", 1.28e-3, 0), ("wd", 8e-3, 0.5)])
+    of_search = read_rows(REPOSITORY / "results" / "scratch" / "runs.csv")
+    of_search = of_search[of_search["epochs"] == 20]
+    assert f"These {(of_search['seed'] == 0).sum()} runs and ten of fresh seeds stay" in " ".join(
+        page.split()
+    )
+    assert (of_search["seed"] > 0).sum() == 10
     runs = runs[compared & runs["seed"].between(1, 5) & (runs["epochs"] == 20)]
     for statistic in ("best_mean", "heldout_mean"):
         table = runs.pivot_table(statistic, "seed", "method")
@@ -388,6 +393,18 @@ def test_the_report_tells_which_rate_cwd_bears(mains: dict[str, MainGrid]) -> No
         assert words_of_it in text_of(page)
 
 
+def test_the_report_tells_how_wide_its_intervals_from_scratch_are(
+    mains: dict[str, MainGrid],
+) -> None:
+    main = mains["scratch"]
+    found = [in_ablation(main, *kinds).ours for kinds in regimes.STEPS.values()]
+    found += [in_the_mean(main, *pair).ours for pair in regimes.MEANS.values()]
+    halves = [(one.high - one.low) / 2 for one in found]
+    assert 0.4 < min(halves) < 0.6
+    assert 1.4 < max(halves) < 1.6
+    assert "intervals of half a point to one and a half on either side" in text_of("reproduction")
+
+
 def test_the_report_tells_how_robust_each_is(mains: dict[str, MainGrid]) -> None:
     widths = robustness.widths(mains["scratch"]).set_index("name").loc[["WD", "RWD", "PWD", "LPWD"]]
     assert widths["factor_n"].tolist() == [3] * 4
@@ -399,7 +416,7 @@ def test_the_report_tells_how_robust_each_is(mains: dict[str, MainGrid]) -> None
 
 
 def test_the_report_tells_what_cwds_control_gave(mains: dict[str, MainGrid]) -> None:
-    ours, held_out = (in_ablation(mains["scratch"], CWD, MIRRORED, p).ours for p in PROTOCOLS)
+    ours, held_out = (in_ablation(mains["scratch"], CWD, CWD_MIRRORED, p).ours for p in PROTOCOLS)
     assert ours.low < 0 < ours.mean < ours.high
     assert held_out.low < held_out.mean < 0 < held_out.high
     assert (
