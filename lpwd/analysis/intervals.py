@@ -100,10 +100,10 @@ GAP = "—"
 
 
 def signed(difference: float, digits: int = 2) -> str:
-    """With a sign, which 0 has not; what differs by less than 1e-9 is the same text everywhere."""
+    """With a sign, which 0 has not: +0.00 is a little more. Less than 1e-9 is nothing."""
     if math.isnan(difference):
         return GAP
-    value = round(round(difference, 9), digits) + 0.0  # never −0.0
+    value = round(difference, 9) + 0.0  # never −0.0
     return f"{value:{'+' if value else ''}.{digits}f}".replace("-", "−")
 
 

@@ -55,7 +55,7 @@ class Kind(NamedTuple):
 BASELINE, L2, WD, RWD, PWD, LPWD, CWD, CWD_MIRRORED = map(
     Kind, ("baseline", "l2", "wd", "rwd", "pwd", "lpwd", "cwd", "cwd_mirrored")
 )
-#: LPWD that decays as much as WD in all, where printed LPWD decays 1.5 times as much.
+#: LPWD that decays as much as PWD at the same η and λ; as printed it decays 1.5 times as much.
 SCALED_LPWD = Kind("lpwd", normalize="params")
 
 

@@ -22,8 +22,8 @@ class Part(NamedTuple):
     what: str
     run: Kind
     run_name: str
-    other: Kind = WD
-    other_name: str = "WD"
+    other: Kind
+    other_name: str
 
 
 #: LPWD's second part, the layers alone, and a rival.
@@ -31,19 +31,24 @@ PARTS = [
     Part(
         "decaying deeper layers more",
         SCALED_LPWD,
-        "Scaled to as much decay in all as WD at the same λ (the mean over the weights), LPWD",
+        "Scaled so that λ is the mean of λ_i over the weights, and tuned anew, LPWD",
+        PWD,
+        "PWD",
     ),
     Part(
         "decaying only what the update does not move away from zero",
         CWD,
         "Cautious Weight Decay (CWD), a rival,",
+        WD,
+        "WD",
     ),
     Part(
         "which weights those are",
         CWD,
         "CWD",
         CWD_MIRRORED,
-        "a control that spares as many weights, but not by their own updates",
+        "a control, tuned as well, that at the same rates spares as many weights, but not by their"
+        " own updates",
     ),
 ]
 
@@ -60,6 +65,7 @@ def sentences(main: MainGrid) -> list[str]:
     prints = f"the paper{fine_tuning} prints"
     held_out = in_the_mean(main, "lpwd", "wd", HELD_OUT)
     worth = in_the_mean(main, "wd", "baseline")
+    worth_held_out = in_the_mean(main, "wd", "baseline", HELD_OUT)
     found = [
         f"**Tuned LPWD against tuned WD: {words.signed_span(led.ours)} points** of test top-1 (95 %"
         f" interval) {_settings(led)}; {prints} {words.signed(led.reported)}. That is"
@@ -67,7 +73,8 @@ def sentences(main: MainGrid) -> list[str]:
         f" (*held-out*) it is {words.signed_span(held_out.ours)}{_where(held_out, led)}."
         f"{_equivalent(led.ours, held_out.ours)}",
         f"**Weight decay itself is worth {words.signed_span(worth.ours)} points** here, tuned WD"
-        f" against none{_where(worth, led)}; {prints} {words.signed(worth.reported)}."
+        f" against none{_where(worth, led)}, held-out {words.signed_span(worth_held_out.ours)};"
+        f" {prints} {words.signed(worth.reported)}."
         f"{_room(worth.ours, led)}",
     ]
     return [*found, *_l2(main, led, prints), *_moments(main), *_parts(main), *_robust(main)]
@@ -104,22 +111,26 @@ def _l2(main: MainGrid, led: Finding, prints: str) -> list[str]:
     if not (found.ours.low > 0 or found.ours.high < 0):
         return []
     held_out = in_the_mean(main, "l2", "wd", HELD_OUT).ours
-    undecided = " (undecided)" * (held_out.low <= 0 <= held_out.high)
+    agreed = _gain(found.ours, held_out) != "No clear gain"
+    alone = ", by the paper's protocol alone" * (not agreed)
     return [
-        f"**Plain L2 is {'ahead of' if found.ours.low > 0 else 'behind'} WD**:"
+        f"**Plain L2 is {'ahead of' if found.ours.low > 0 else 'behind'} WD{alone}**:"
         f" {words.signed_span(found.ours)}{_where(found, led)},"
-        f" held-out {words.signed_span(held_out)}{undecided};"
+        f" held-out {words.signed_span(held_out)};"
         f" {prints} {words.signed(found.reported)}."
     ]
 
 
 def _moments(main: MainGrid) -> list[str]:
     """LPWD's first part: when the weights decay."""
-    steps = [in_ablation(main, kind).ours for kind in (RWD, PWD)]
+    kinds = RWD, PWD
+    steps, held_out = (
+        [in_ablation(main, kind, WD, protocol).ours for kind in kinds] for protocol in PROTOCOLS
+    )
     if not all(step.known for step in steps):
         return []
     rwd, pwd = map(words.signed_span, steps)
-    gain = "A gain" if any(s.low > 0 for s in steps) else "No clear gain"
+    gain = "A gain" if "A gain" in map(_gain, steps, held_out) else "No clear gain"
     column = paper.ablation_column(main.scale)
     setting = ", ".join(paper.column_names(column))
     rates = effects.chosen_lambdas(main, column, ("wd", "rwd", "pwd"), PAPERS)
@@ -148,22 +159,27 @@ def _at_wds_rates(main: MainGrid) -> str:
 
 def _parts(main: MainGrid) -> list[str]:
     lines = []
+    told = {WD}
     for part in PARTS:
         kinds = part.run, part.other
         found, held_out = (in_ablation(main, *kinds, protocol).ours for protocol in PROTOCOLS)
         if found.known:
+            ends = "".join(_end(kind, main) for kind in kinds if kind not in told)
+            told.update(kinds)
             lines.append(
-                f"**{_gain(found)} from {part.what}.** {part.run_name} gives"
+                f"**{_gain(found, held_out)} from {part.what}.** {part.run_name} gives"
                 f" {words.signed_span(found)} there over {part.other_name},"
-                f" held-out {words.signed_span(held_out)}."
-                f"{_end(part.run if part.other == WD else part.other, main)}"
+                f" held-out {words.signed_span(held_out)}.{ends}"
             )
     return lines
 
 
-def _gain(found: Interval, none: float = 0) -> str:
-    """`none`: what it is without a difference."""
-    return "A gain" if found.low > none else "A loss" if found.high < none else "No clear gain"
+def _gain(found: Interval, held_out: Interval, none: float = 0) -> str:
+    """What both protocols say; `none`: what it is without a difference."""
+    both = found, held_out
+    if all(one.low > none for one in both):
+        return "A gain"
+    return "A loss" if all(one.high < none for one in both) else "No clear gain"
 
 
 def _robust(main: MainGrid) -> list[str]:
@@ -177,9 +193,10 @@ def _robust(main: MainGrid) -> list[str]:
         for of in (widths.loc[WD.name], widths.loc[LPWD.name])
     )
     return [
-        f"**{_gain(ratio, none=1)} in robustness to λ.** Each at its best η there, top-1 stays"
-        f" within a point of its own best while λ varies by a factor of {wd} for WD, and of {lpwd}"
-        f" for LPWD; LPWD's is {ratio.mean:.1f} times WD's [{ratio.low:.1f}, {ratio.high:.1f}]. In"
+        f"**{_gain(ratio, ratio, none=1)} in robustness to λ.** Each at its best η there, top-1"
+        f" stays within a point of its own best while λ varies by a factor of {wd} for WD, and of"
+        f" {lpwd} for LPWD; LPWD's is {ratio.mean:.1f} times WD's"
+        f" [{ratio.low:.1f}, {ratio.high:.1f}]. In"
         f" the mean of these {ratio.n} seeds LPWD's best is"
         f" {widths.loc[LPWD.name, 'top1']:.1f} %, and WD's {widths.loc[WD.name, 'top1']:.1f} %."
     ]
@@ -196,7 +213,7 @@ def _end(kind: Kind, main: MainGrid) -> str:
     runs = main.at_any_rates(column, kind.columns)
     runs = runs[(runs["lr"] == best["lr"]) & (runs["seed"] == 0)]
     beyond = runs[runs["rate"].gt(best["rate"]) if is_largest else runs["rate"].lt(best["rate"])]
-    said = f" Its λ is the {'largest' if is_largest else 'smallest'} of the grid"
+    said = f" The λ of {kind.name} is the {'largest' if is_largest else 'smallest'} of the grid"
     if beyond.empty:
         return f"{said}: a better one may lie beyond."
     nearest = beyond.loc[(beyond["rate"] - best["rate"]).abs().idxmin()]
@@ -223,4 +240,4 @@ def _equivalent(*found: Interval) -> str:
         for protocol, margin in zip(("", " held-out"), margins, strict=True)
         if not math.isnan(margin)
     ]
-    return f" By equivalence tests the two are {' and '.join(shown)}." * bool(shown)
+    return f" By equivalence tests the two are {' and '.join(shown)}, in that mean." * bool(shown)

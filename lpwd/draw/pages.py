@@ -34,9 +34,10 @@ PAGES = {
 }
 NOTE = (
     "Brackets: 95 % intervals over seeds (Student's t), differences paired by seed, each method at"
-    " the rates that a grid of one seed chose, itself left out. They cover neither that choice, nor"
-    " the one pretrained checkpoint (if any), nor how many intervals there are. One run: that"
-    " seed's own. Held-out: rates and epoch chosen on other images than those reported on."
+    " the rates that a grid of one seed chose, itself left out. They cover what another seed would"
+    " change: not that choice, not the test images, not the one pretrained checkpoint (if any), and"
+    " not how many intervals there are. One run: that seed's own. Held-out: rates and"
+    " epoch chosen on other images than those reported on."
 )
 GLOSS = (
     "*Equivalent within ±m*: two one-sided tests say that the mean effect is smaller than m in"

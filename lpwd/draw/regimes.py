@@ -24,7 +24,7 @@ STEPS = {
     "LPWD over WD": (LPWD, WD),
     "decay after the update: RWD over WD": (RWD, WD),
     "decay before the forward pass: PWD over WD": (PWD, WD),
-    "more in deeper layers, as much as WD in all: scaled LPWD over WD": (SCALED_LPWD, WD),
+    "more in deeper layers, λ their mean: scaled LPWD over PWD": (SCALED_LPWD, PWD),
     "only weights that the update does not move away from zero: CWD over WD": (CWD, WD),
     "those weights rather than as many others: CWD over its control": (CWD, CWD_MIRRORED),
 }

@@ -136,6 +136,16 @@ def test_an_effect_within_the_margins_is_equivalent_and_the_smaller_one_is_named
     assert (without_seeds.verdict, without_seeds.reason) == (SUPPORTED, "")
 
 
+def test_a_chain_is_equivalent_only_where_each_of_its_steps_is() -> None:
+    up, down = [0.0, 1.0, 1.1, 0.9], [0.0, -1.1, -0.9, -1.0]  # together about nothing
+    steps = Measured(effects(up, down), 2)
+    assert decide(steps, always=False, reported=0.5).verdict == EQUIVALENT
+    found = decide(steps._replace(chained=True), always=False, reported=0.5)
+    assert (found.verdict, math.isnan(found.margin)) == (NOT_SUPPORTED, True)
+    found = decide(steps._replace(chained=True), always=False, reported=2.0)
+    assert (found.verdict, found.margin) == (EQUIVALENT, 2.0)
+
+
 @hypothesis.settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=3, max_size=10), st.floats(0.1, 6))
 def test_equivalence_is_two_one_sided_t_tests(values: list[float], margin: float) -> None:

@@ -9,14 +9,15 @@ from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.rivals import rivals
 from lpwd.config.compose import scale_config
 from lpwd.draw import answer, tables
-from lpwd.store import frames
+from lpwd.store import frames, identity
 from lpwd.sweep import plan
 
 NOTHING = frames.of_records([])
 
 
-def settings_of(scale: str) -> list[dict[str, Any]]:
-    return [job.settings for job in plan.needs("rivals", scale, 0, NOTHING).jobs]
+def settings_of(scale: str, *targets: str) -> list[dict[str, Any]]:
+    jobs = [job for target in targets for job in plan.needs(target, scale, 0, NOTHING).jobs]
+    return list({identity.run_id(job.settings): job.settings for job in jobs}.values())
 
 
 def level(row: dict[str, Any]) -> float:
@@ -27,7 +28,7 @@ def level(row: dict[str, Any]) -> float:
 @pytest.mark.parametrize(("scale", "names"), [("mini", 10), ("scratch", 8)])
 def test_the_experiment_fills_the_table(scale: str, names: int) -> None:
     config = scale_config(scale)
-    every = simulated.stored(settings_of(scale), config, level, seeds=3)
+    every = simulated.stored(settings_of(scale, "rivals"), config, level, seeds=3)
     main = MainGrid(every, config)
     table = rivals(main)
     assert len(table) == names
@@ -46,16 +47,17 @@ def test_the_answer_has_the_layers_alone_and_cwd() -> None:
 
         return answer.text(MainGrid(simulated.stored(jobs, config, top1, seeds=3), config))
 
-    config, jobs = scale_config("scratch"), settings_of("scratch")
+    config = scale_config("scratch")
+    jobs = settings_of("scratch", "rivals", "table3")
     said = told(0.8, jobs)
     assert "**A loss from decaying deeper layers more.**" in said
-    assert "LPWD gives −1.00 [−1.00, −1.00] there over WD" in said
+    assert "LPWD gives −1.00 [−1.00, −1.00] there over PWD" in said
     assert "**A gain from decaying only what the update does not move away from zero.**" in said
     assert "(CWD), a rival, gives +2.00 [+2.00, +2.00] there over WD" in said
     assert "**A gain from which weights those are.** CWD gives +2.00 [+2.00, +2.00] there" in said
     assert "of the grid" not in said
-    assert told(0, jobs).count("smallest of the grid: a better one may lie beyond.") == 3
-    assert told(9, jobs).count("largest of the grid: a better one may lie beyond.") == 3
+    assert told(0, jobs).count("smallest of the grid: a better one may lie beyond.") == 4
+    assert told(9, jobs).count("largest of the grid: a better one may lie beyond.") == 4
     beyond = [
         {**job, "decay": {**job["decay"], "rate": rate}}
         for job in jobs
@@ -68,7 +70,7 @@ def test_the_answer_has_the_layers_alone_and_cwd() -> None:
 
 def test_the_answer_has_no_part_whose_grid_is_not_whole() -> None:
     config = scale_config("scratch")
-    every = simulated.stored(settings_of("scratch"), config, level, seeds=3)
+    every = simulated.stored(settings_of("scratch", "rivals"), config, level, seeds=3)
     said = answer.text(MainGrid(frames.only(every, set(every.runs["hash"][::2])), config))
     assert "deeper layers" not in said
     assert "CWD" not in said
@@ -76,7 +78,7 @@ def test_the_answer_has_no_part_whose_grid_is_not_whole() -> None:
 
 def test_towards_pretrained_is_no_rival_of_models_from_scratch() -> None:
     def targets(scale: str) -> set[str | None]:
-        return {settings["decay"].get("towards") for settings in settings_of(scale)}
+        return {settings["decay"].get("towards") for settings in settings_of(scale, "rivals")}
 
     assert targets("mini") == {None, "pretrained"}
     assert targets("scratch") == {None}

@@ -39,7 +39,8 @@ each cell that the claim speaks of (a column of Table 1, a λ of Figure 3b …).
    {100 * LEVEL} %, say that the effect is smaller than m in either direction; that is, the
    interval lies between −m and m. m is half of the effect that the paper prints or, where that is
    not reached, all of it. Both follow from the paper's tables alone; they were fixed after the
-   seeds of scale `mini` were trained, and before any of scale `scratch`.
+   seeds of scale `mini` were trained, and before any of scale `scratch`. Of steps that add up to
+   one difference each must lie between them, for their mean tells of the whole alone.
 7. **{NOT_SUPPORTED}**: the interval includes zero, but not the effect that the paper prints.
 8. **{INCONCLUSIVE}**: anything else. Chance could have done it, or it does not hold throughout.
 
@@ -54,13 +55,15 @@ class Measured(NamedTuple):
 
     effects: columns cell, seed (0: the grid's) and effect · expected: how many cells there should
     be · cases: effects of the single cases that an *always* speaks of (default: the cells' means) ·
-    note: what else a reader should know.
+    note: what else a reader should know · chained: the cells are steps from one end to another, so
+    that a small mean says nothing of the steps.
     """
 
     effects: pd.DataFrame
     expected: int
     cases: pd.Series | None = None
     note: str = ""
+    chained: bool = False
 
 
 class Decision(NamedTuple):
@@ -96,6 +99,7 @@ def decide(measured: Measured, always: bool, reported: float = math.nan) -> Deci
     cases = by_cell if measured.cases is None else measured.cases.dropna()
     held, of = int((cases > 0).sum()), len(cases)
     cells = Cells(shared if found.known else shared.iloc[:0])
+    margin, name = _equivalence([found, *(cells.alone if measured.chained else [])], reported)
     if by_cell.empty:
         verdict, reason = NOT_MEASURED, "runs are missing"
     elif len(by_cell) < measured.expected:
@@ -104,11 +108,10 @@ def decide(measured: Measured, always: bool, reported: float = math.nan) -> Deci
         verdict, reason = INCONCLUSIVE, "one run of each is too few: fresh seeds will tell"
     else:
         every = 0 < held == of if always else None
-        verdict, reason = _judge(by_cell, found, reported, every, cells)
+        verdict, reason = _judge(by_cell, found, reported, every, cells, (margin, name))
     mean = float(by_cell.mean()) if len(by_cell) else math.nan
     basis = "fresh seeds" if found.known else "grid" if len(by_cell) else "–"
     n = found.n if found.known else len(by_cell)
-    margin, _ = equivalence(found, reported)
     numbers = mean, found.low, found.high, basis, n, held, of, margin, cells.above, cells.below
     return Decision(verdict, reason, *numbers)
 
@@ -121,17 +124,32 @@ class Cells:
         self.count = table.shape[1]
         self.above = sum(found.low > 0 for found in corrected)
         self.below = sum(found.high < 0 for found in corrected)
-        self.below_alone = sum(intervals.interval(table[cell]).high < 0 for cell in table)
+        #: Not corrected.
+        self.alone = [intervals.interval(table[cell]) for cell in table]
+        self.below_alone = sum(found.high < 0 for found in self.alone)
+
+
+def _equivalence(all_of: list[Interval], reported: float) -> tuple[float, str]:
+    """The margin that all of these are within; NaN and "" if there is none."""
+    found = [equivalence(one, reported) for one in all_of]
+    return max(found) if all(name for _, name in found) else (math.nan, "")
 
 
 def _judge(
-    by_cell: pd.Series, found: Interval, reported: float, every: bool | None, cells: Cells
+    by_cell: pd.Series,
+    found: Interval,
+    reported: float,
+    every: bool | None,
+    cells: Cells,
+    margin: tuple[float, str],
 ) -> tuple[str, str]:
-    """Verdict and reason once all runs are there; `every`: does each case hold? None: no matter."""
+    """Verdict and reason once all runs are there; `every`: does each case hold? None: no matter.
+
+    margin: within which the effect is, and its name.
+    """
     right = found.low > 0 if found.known else sign_test(by_cell) <= LEVEL
     wrong = found.high < 0 if found.known else sign_test(-by_cell) <= LEVEL
-    margin, name = equivalence(found, reported)
-    small = f"within ±{margin:.2g}, {name}" if name else ""
+    small = "within ±{:.2g}, {}".format(*margin) if margin[1] else ""
     if right and every is not False:
         return SUPPORTED, small
     if wrong:

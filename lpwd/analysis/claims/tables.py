@@ -42,7 +42,7 @@ def order(protocol: str, main: MainGrid) -> Measured:
     """Each step of Table 3, points; their mean is a third of LPWD − WD."""
     found = steps(protocol, main)
     note = chosen_lambdas(main, paper.ablation_column(main.scale), TABLE3_METHODS, protocol)
-    return Measured(effects(found), len(found), note=note)
+    return Measured(effects(found), len(found), note=note, chained=True)
 
 
 def rwd_most(protocol: str, main: MainGrid) -> Measured:
