@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -50,9 +51,13 @@ def stepping(optimizer: Any, model: Any) -> Optimizer:
             "model: FullyShardedDataParallel flattens the weights of several layers into one; use"
             " torch.distributed.fsdp.fully_shard"
         )
-    while not hasattr(optimizer, "_optimizer_step_pre_hooks"):
-        inner = getattr(optimizer, "optimizer", None)  # as accelerate's has it
+    hooks = {f"_optimizer_{kind}_hooks" for kind in ("step_pre", "step_post", "state_dict_pre")}
+    # accelerate's wrapper has none of its own, Lightning's those of what it wraps.
+    while not all(hasattr(optimizer, name) for name in hooks) or _shares_hooks(optimizer):
+        inner = getattr(optimizer, "optimizer", None)
         if not isinstance(inner, Optimizer):
+            if not isinstance(optimizer, Optimizer):
+                raise ValueError(f"optimizer: got {kinds[0]}; pass a torch optimizer itself")
             raise ValueError(
                 f"optimizer: {kinds[0]} runs no step hooks (it skips torch's Optimizer.__init__);"
                 " pass the torch optimizer that it wraps"
@@ -62,6 +67,11 @@ def stepping(optimizer: Any, model: Any) -> Optimizer:
     if isinstance(base, Optimizer) and _parameters(base) == _parameters(optimizer):
         return base  # SAM's: its own step writes the weights back to what they were before
     return optimizer
+
+
+def _shares_hooks(optimizer: Any) -> bool:
+    inner, name = getattr(optimizer, "optimizer", None), "_optimizer_step_pre_hooks"
+    return isinstance(inner, Optimizer) and getattr(inner, name, ()) is getattr(optimizer, name)
 
 
 def _parameters(optimizer: Optimizer) -> set[Tensor]:
@@ -93,18 +103,25 @@ def _check_weights_are_read(optimizer: Optimizer) -> None:
     """Raise ValueError if the optimizer writes its weights anew from copies in its own state.
 
     Masters in float32, or the sequences of a schedule-free method, would undo every decay of the
-    weights. To be asked after a first step, when such a copy is what was written.
+    weights. To be asked after a first step, when such a copy is what was written: of all weights of
+    a precision, while a copy of where they began (Prodigy's, Lookahead's) is that of those alone
+    which hardly moved.
     """
+    are_copied: dict[torch.dtype, list[bool]] = {}
     for p, state in optimizer.state.items():
+        if not (isinstance(p, Tensor) and isinstance(state, Mapping)):  # something else is kept
+            continue
         copies = [s for s in state.values() if isinstance(s, Tensor) and s.shape == p.shape]
         rtol = 4 * torch.finfo(p.dtype).eps if p.is_floating_point() else 0.0
         if p.numel() == 1 or not p.any():  # a count of steps may be 1, too
             continue
-        if any(torch.allclose(c.to(p), p, rtol, atol=0.0) for c in copies):
-            raise ValueError(
-                f"{type(optimizer).__name__} keeps the weights in its own state and writes them"
-                " anew in each step, so that a decay of the parameters is lost; use its own decay"
-            )
+        is_copied = any(torch.allclose(c.to(p), p, rtol, atol=0.0) for c in copies)
+        are_copied.setdefault(p.dtype, []).append(is_copied)
+    if any(map(all, are_copied.values())):
+        raise ValueError(
+            f"{type(optimizer).__name__} keeps the weights in its own state and writes them anew in"
+            " each step, so that a decay of the parameters is lost; use its own decay"
+        )
 
 
 # -- an optimizer that never steps ----------------------------------------------------------------

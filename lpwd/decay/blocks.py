@@ -65,14 +65,21 @@ def _stacked(module: nn.Module, name: str, least: int = 2) -> Iterator[str]:
 
 
 def _members(module: nn.Module, least: int) -> list[str]:
-    """The names of a stack's blocks: the class of which it has most."""
+    """The names of a stack's blocks: the class of which it has most, in a list also the others.
+
+    A ``Sequential`` may begin with a stem, and end with a head; a ``ModuleList`` is of one kind of
+    layers, if not of one class: of attention and of state-space layers, say.
+    """
     if not isinstance(module, _PLAIN):
         return []
     compound = {name: type(child) for name, child in module.named_children() if _is_compound(child)}
     if not compound:
         return []
     kind, count = Counter(compound.values()).most_common(1)[0]
-    return [name for name, of_one in compound.items() if of_one is kind] if count >= least else []
+    if count < least:
+        return []
+    every = isinstance(module, nn.ModuleList)
+    return [name for name, of_one in compound.items() if every or of_one is kind]
 
 
 def _are_stages(members: Sequence[nn.Module]) -> bool:

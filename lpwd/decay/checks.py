@@ -15,6 +15,12 @@ def check_choice(key: str, value: object, known: Iterable[str]) -> None:
         raise ValueError(f"{key}={value!r} is unknown{did_you_mean(value, known)}")
 
 
+def check_flag(key: str, value: object) -> None:
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{key}={value!r} must be True or False")
+
+
 def check_rate(key: str, value: Any) -> None:
     """Raise ValueError unless `value` is a finite number of at least 0."""
     try:

@@ -22,6 +22,11 @@ def as_kinds(exclude: object) -> tuple[Kind, ...]:
         exclude = (exclude,)
     kinds: tuple[Any, ...] = tuple(exclude)
     for kind in kinds:
+        if isinstance(kind, type | nn.Module):
+            raise ValueError(
+                f"exclude: got {kind.__name__ if isinstance(kind, type) else type(kind).__name__};"
+                ' pass "norm", parameter names, or a function of (name, parameter)'
+            )
         if not callable(kind) and not (isinstance(kind, str) and kind):
             check_choice("exclude", kind, EXCLUDE)
     return kinds

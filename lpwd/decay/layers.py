@@ -41,7 +41,10 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     if not isinstance(layers, str):
         return _by_list(names, layers)
     check_choice("layers", layers, LAYERS)
-    is_timm = hasattr(model, "group_matcher")
+    prefix, net = _timm_model(model)
+    if prefix and {f"{prefix}.{name}" for name, _ in net.named_parameters()} == set(names):
+        return {f"{prefix}.{name}": i for name, i in layer_index(net, layers).items()}
+    is_timm = hasattr(type(model), "group_matcher")
     if layers == "block":
         if is_timm:
             return _by_timm_group(model)
@@ -79,6 +82,15 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = model.get_submodule("module")
         else:
             return model
+
+
+def _timm_model(model: nn.Module) -> tuple[str, nn.Module]:
+    """timm's model, and its name inside a wrapper that answers for it, as Fabric's and peft's."""
+    if hasattr(model, "group_matcher"):
+        for name, module in model.named_modules():
+            if hasattr(type(module), "group_matcher"):
+                return name, module
+    return "", model
 
 
 def _by_list(names: Sequence[str], layers: Sequence[Sequence[str]]) -> dict[str, int]:
@@ -166,7 +178,10 @@ def _first_use(model: Any) -> list[str]:
     }
     parameters = [name for name, _ in model.named_parameters()]
     use = _ParameterUse({id(state[name]): name for name in parameters})
-    channels, *size = model.default_cfg["input_size"]
+    # Models that were built directly, and those for grey images, have no cfg, or a wrong one.
+    channels, *size = getattr(model, "default_cfg", {"input_size": (3, 224, 224)})["input_size"]
+    convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d))
+    channels = next((convolution.in_channels for convolution in convolutions), channels)
     size = getattr(getattr(model, "patch_embed", None), "img_size", None) or size
     images = torch.empty(2, channels, *size, device="meta", dtype=torch.float32)
     with torch.no_grad(), torch.compiler.set_stance("force_eager"), use:

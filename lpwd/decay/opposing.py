@@ -48,6 +48,8 @@ class OpposingRate:
             raise ValueError(f"{decay.method} has no decay term; R_op is for wd, rwd, pwd and lpwd")
         if decay.towards:
             raise ValueError("R_op is of penalties towards zero; this decay has targets (towards=)")
+        if any(p.is_complex() for p in decay._parameters.all_decayed()):
+            raise ValueError("R_op is of real weights; this decay has complex ones")
         if not isinstance(every, int) or every < 1:
             raise ValueError(f"every={every!r} must be a whole number of at least 1")
         if decay._observer is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from lpwd.decay.checks import check_rate
@@ -108,6 +109,8 @@ class Parameters:
         Raises ValueError if an ηλ_i is above 1; of a tensor that would wait for the device.
         """
         eta = owner["lr"]
+        if isinstance(eta, Tensor):
+            eta = eta.reshape(())  # torch takes [η], too
         if not self.coupled:
             eta = (eta != 0) * 1.0
         if not isinstance(eta, Tensor):
@@ -149,6 +152,10 @@ class Parameters:
         self._sharded = sharded_modules(self.model)
         self.reshard()  # the model's parameters are then the optimizer's
         names: dict[Tensor, str] = {p: name for name, p in unwrap(self.model).named_parameters()}
+        if lazy := [name for p, name in names.items() if is_lazy(p)]:
+            raise ValueError(
+                f"{lazy[0]!r} has no shape before the model's first forward pass; make one first"
+            )
         params = [p for group in self.optimizer.param_groups for p in group["params"]]
         if lacking := [p for p in params if p not in names]:
             raise ValueError(

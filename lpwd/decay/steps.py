@@ -66,16 +66,16 @@ def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None], late: bool) 
     optimizer calls it, and with it backward(), only after the hook: `act` then follows each of its
     calls, and is given whether it is the first.
     """
-    by_place = len(args) > 1 and (args[1] is None or callable(args[1]))
+    by_place = len(args) > 1 and (args[1] is None or _is_closure(args[1]))
     closure = args[1] if by_place else kwargs.get("closure")
     if closure is None and not late:
         act(True)
         return None
     first = True
 
-    def closure_and_act() -> Any:
+    def closure_and_act(*given: Any, **named: Any) -> Any:
         nonlocal first
-        loss = closure() if closure is not None else None
+        loss = closure(*given, **named) if closure is not None else None
         act(first)
         first = False
         return loss
@@ -83,6 +83,10 @@ def act_inside(args: Any, kwargs: Any, act: Callable[[bool], None], late: bool) 
     if by_place:
         return (args[0], closure_and_act, *args[2:]), kwargs
     return args, {**kwargs, "closure": closure_and_act}
+
+
+def _is_closure(argument: Any) -> bool:
+    return callable(argument) and not isinstance(argument, torch.nn.Module)
 
 
 F = TypeVar("F", bound=Callable[..., Any])

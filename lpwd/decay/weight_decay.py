@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from lpwd.decay import attached, steps
 from lpwd.decay.cautious import Cautious
-from lpwd.decay.checks import check_choice, check_rate
+from lpwd.decay.checks import check_choice, check_flag, check_rate
 from lpwd.decay.exclude import Exclude, as_kinds
 from lpwd.decay.groups import Observer, add_to_gradients
 from lpwd.decay.layers import Layers, unwrap
@@ -47,7 +47,7 @@ class WeightDecay:
             (2(n+1−i)/n), geometric (0.75^(n−i)) or a function of (i, n). Default: linear for lpwd,
             else uniform.
         normalize: none (as printed) | mean (the mean of λ_i over layers is λ) | params (the mean
-            over weights is λ).
+            over the weights that this optimizer trains is λ).
         layers: block | module | tensor | lists of parameter names; see `lpwd.layer_index`.
         coupled: False leaves η out of the decay term: λ_iθ (Eq. 1 to the letter), none while η = 0.
         exclude: what is not decayed (n stays): any of "norm", "bias" and "1d" (at most one
@@ -92,8 +92,7 @@ class WeightDecay:
         if not callable(self.profile):
             check_choice("profile", self.profile, PROFILES)
         check_choice("normalize", normalize, NORMALIZE)
-        if not isinstance(coupled, bool):
-            raise ValueError(f"coupled={coupled!r} must be True or False")
+        check_flag("coupled", coupled)
         self.exclude = as_kinds(exclude)
         check_rate("rate", rate)
         attached.check_unattached(optimizer)
@@ -126,6 +125,10 @@ class WeightDecay:
             coupled=coupled,
             multiplies=self.moment != "in the gradient",
         )
+        if self.moment != "in the gradient":
+            warn_of_no_effect(self._parameters.entries(), self._parameters.etas())
+        if self.profile != "uniform":
+            warn_of_no_blocks(model, layers)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -136,10 +139,6 @@ class WeightDecay:
             hook = steps.ForwardHook(self._on_forward)
             self._hooks.append(model.register_forward_pre_hook(hook, prepend=True))
         attached.add(self)
-        if self.moment != "in the gradient":
-            warn_of_no_effect(self._parameters.entries(), self._parameters.etas())
-        if self.profile != "uniform":
-            warn_of_no_blocks(model, layers)
 
     # -- what the user may call -------------------------------------------------------------------
 
@@ -178,7 +177,7 @@ class WeightDecay:
         ``model(x)`` calls it. A loop that goes another way (``model.forward(x)``, an inner module)
         calls it itself, before the forward pass of every step.
         """
-        if self.moment != "before the forward pass":
+        if self.moment != "before the forward pass" or not self._hooks:  # removed
             return
         self._parameters.reshard()
         if not self._rate:  # that is the decay of this step, whatever λ is before it ends
@@ -195,6 +194,9 @@ class WeightDecay:
         return {"due": 0.0 if self._had else float(self._due)}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from a checkpoint. Raises ValueError for the state of something else."""
+        if "due" not in state:
+            raise ValueError(f"no WeightDecay has this state: its keys are {', '.join(state)}")
         self._due, self._had = 1.0, set() if state["due"] else self._parameters.all_decayed()
 
     def remove(self) -> None:
@@ -274,8 +276,6 @@ class WeightDecay:
         """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
         found_inf = getattr(self.optimizer, "found_inf", None)  # how many devices overflowed
         return 1.0 if found_inf is None else (found_inf == 0).double()
-
-    # -- the arithmetic ---------------------------------------------------------------------------
 
     def _decay(self, done: float | Tensor, groups: Pairs) -> None:
         """θ ← (1 − ηλ_i)θ, or (1 − λ_i)θ uncoupled; with `done` = 0 nothing changes."""

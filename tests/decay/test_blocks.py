@@ -157,6 +157,20 @@ def test_the_encoder_comes_before_the_decoder() -> None:
     assert index["encoder.final_layer_norm.weight"] == 4  # what is between belongs to what follows
 
 
+def test_layers_of_several_classes_in_one_list() -> None:
+    """As Jamba's, of attention and of state-space layers."""
+
+    class Layer(nn.Sequential): ...
+
+    class Other(nn.Sequential): ...
+
+    kinds = [Layer, Other, Layer, Layer]
+    layers = nn.ModuleList([kind(nn.Linear(4, 4), nn.ReLU()) for kind in kinds])
+    model = nn.ModuleDict({"stem": nn.Linear(4, 4), "layers": layers, "head": nn.Linear(4, 2)})
+    index = lpwd.layer_index(model)
+    assert list(index.values())[::2] == [1, 2, 3, 4, 5, 6]
+
+
 def test_the_same_network_of_two_libraries_has_the_same_layers() -> None:
     def weights(model: nn.Module) -> list[int]:
         index = lpwd.layer_index(model)

@@ -210,6 +210,16 @@ def test_a_plain_module_by_tensors_and_by_hand() -> None:
     }
 
 
+@pytest.mark.parametrize("make", ["built", "grey"])
+def test_a_timm_model_that_is_not_as_its_cfg_says(make: str) -> None:
+    if make == "built":
+        model: Any = timm.models.VisionTransformer(img_size=32, embed_dim=12, depth=2, num_heads=2)
+    else:
+        model = timm.create_model("resnet18", in_chans=1)
+    index = lpwd.layer_index(model, "tensor")
+    assert sorted(index.values()) == list(range(1, len(index) + 1))
+
+
 def test_users_own_layers_set_the_rates() -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -253,6 +253,120 @@ def test_wrappers_are_unwrapped_or_refused() -> None:
     assert still(model, holder) == pytest.approx(ONCE)
 
 
+def test_a_wrapper_that_shows_the_hooks_of_what_it_wraps_is_unwrapped() -> None:
+    """As Lightning's does; a decay attached to both would act twice."""
+    model = pair()
+    inner = SGD(model.parameters(), lr=LR)
+    holder = Holder(inner)
+    vars(holder).update(vars(inner))
+    holder.optimizer = inner
+    assert lpwd.WeightDecay(holder, model, "wd", RATE).optimizer is inner
+    with pytest.raises(ValueError, match="has a WeightDecay already"):
+        lpwd.WeightDecay(inner, model, "wd", RATE)
+
+
+@pytest.mark.parametrize("wrong", [SGD, "adam", torch.amp.GradScaler("cpu")])
+def test_what_is_no_optimizer_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"pass a torch optimizer itself$"):
+        lpwd.WeightDecay(wrong, pair(), "wd", RATE)
+
+
+class Copies(SGD):
+    """Keeps where the weights began, as Prodigy does; one of them hardly moves."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        self.state["k"] = torch.tensor(1)  # pyright: ignore[reportArgumentType]
+        for p in self.param_groups[0]["params"]:
+            self.state[p].setdefault("p0", p.detach().clone())
+            p.add_(p.grad, alpha=-self.param_groups[0]["lr"])
+
+
+def test_copies_of_where_the_weights_began_are_no_masters() -> None:
+    model = nn.Linear(2, 2).double()
+    optimizer = Copies(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, "pwd", RATE, exclude="bias")
+    first = model.weight.detach().clone()
+    model(torch.zeros(1, 2).double()).sum().backward()  # moves the bias alone
+    optimizer.step()
+    assert_close(model.weight.detach(), first * ONCE)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_lr_in_a_tensor_of_one(method: str) -> None:
+    model = pair()
+    optimizer = Adam(model.parameters(), lr=torch.tensor([LR], dtype=torch.float64))
+    decay = lpwd.WeightDecay(optimizer, model, method, RATE)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    still(model, optimizer)
+    if method != "l2":
+        for name, p in model.named_parameters():
+            assert_close(p.detach(), before[name] * (1 - LR * decay.rates[name]))
+
+
+def test_a_removed_decay_does_nothing() -> None:
+    model = pair()
+    decay = lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "pwd", RATE)
+    decay.remove()
+    before = [p.detach().clone() for p in model.parameters()]
+    decay.before_forward()
+    assert_close([p.detach() for p in model.parameters()], before)
+
+
+def test_a_closure_that_takes_arguments() -> None:
+    class Passing(SGD):
+        def step(self, closure: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            loss = closure(backward=True)
+            super().step()
+            return loss
+
+    model = pair()
+    optimizer = Passing(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, "wd", RATE)
+    before = [p.detach().clone() for p in model.parameters()]
+
+    def closure(backward: bool) -> Tensor:
+        loss = model(torch.zeros(1, 2).double()).sum() * 0
+        if backward:
+            loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert_close([p.detach() for p in model.parameters()], [p * ONCE for p in before])
+
+
+def test_a_warning_that_is_an_error_leaves_nothing_attached() -> None:
+    model = pair()
+    optimizer = SGD(model.parameters(), lr=LR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="not made of blocks"):
+            lpwd.WeightDecay(optimizer, model, "lpwd", RATE)
+    lpwd.WeightDecay(optimizer, model, "lpwd", RATE, layers="module")
+
+
+def test_lazy_weights_are_refused() -> None:
+    model = nn.Sequential(nn.LazyLinear(2))
+    optimizer = SGD(model.parameters(), lr=LR)
+    with pytest.raises(ValueError, match=r"'0.weight' has no shape before .* make one first"):
+        lpwd.WeightDecay(optimizer, model, "wd", RATE, exclude="1d")
+
+
+@pytest.mark.parametrize("wrong", [nn.LayerNorm, nn.Linear(1, 1)])
+def test_modules_are_no_names_to_exclude(wrong: Any) -> None:
+    model = pair()
+    with pytest.raises(ValueError, match=r"exclude: got (LayerNorm|Linear); pass"):
+        lpwd.WeightDecay(SGD(model.parameters(), lr=LR), model, "wd", RATE, exclude=wrong)
+
+
+def test_the_state_of_something_else_is_refused() -> None:
+    model = pair()
+    optimizer = SGD(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(optimizer, model, "wd", RATE)
+    with pytest.raises(ValueError, match=r"its keys are state, param_groups$"):
+        decay.load_state_dict(optimizer.state_dict())  # pyright: ignore[reportArgumentType]
+
+
 class Engine(nn.Module):
     """As DeepSpeed's: it answers for the model that it holds."""
 
@@ -282,6 +396,27 @@ def test_an_engine_is_unwrapped(method: str) -> None:
     (engine(torch.zeros(1, 3, 32, 32).double()).sum() * 0).backward()
     optimizer.step()
     assert_close(model.head.fc.weight.detach(), before * (1 - LR * decay.rates["head.fc.weight"]))
+
+
+@pytest.mark.parametrize("layers", ["block", "module", "tensor"])
+def test_a_wrapper_that_answers_for_timms_model(layers: str) -> None:
+    """As Fabric's and peft's do, with the model behind a name that `unwrap` does not know."""
+
+    class Answering(Engine):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__(module)
+            self._forward_module = self._modules.pop("module")
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return nn.Module.__getattr__(self, name)
+            except AttributeError:
+                return getattr(nn.Module.__getattr__(self, "_forward_module"), name)
+
+    model = micro("convnext_micro")
+    expected = lpwd.layer_index(model, layers)
+    found = lpwd.layer_index(Answering(model), layers)
+    assert found == {f"_forward_module.{name}": i for name, i in expected.items()}
 
 
 def test_an_engine_that_steps_flat_copies_is_refused() -> None:
