@@ -68,7 +68,7 @@ def perform(target: str, scale: str, seeds: int, run: str) -> int:
     beside = ("controls", "rivals", "figure6") if target == "draw" else ()
     targets = ("table1", "figure1") if target == "demo" else (target,)
     if target in ("all", "draw"):
-        targets = (*DRAWINGS, *beside, *pages_of(scale))
+        targets = (*DRAWINGS, *beside, "outcome", *pages_of(scale))
     doctor.check_writable(results_dir(scale))
     failed = 0 if target == "draw" else train(targets, scale, seeds)
     with without_collection():

@@ -80,7 +80,7 @@ def describe(run: str, summary: Mapping[Any, Any]) -> str:
     """A run's accuracies (%) and its device in one line."""
     if summary["status"] == "diverged":
         return f"{run} diverged at epoch {summary['diverged_epoch']:.0f}"
-    k = summary["best_k"]
+    k = int(summary["best_k"])  # a row of runs.csv has all numbers as floats
     many = f"± {summary['best_std']:.2f}, mean of the best {k} epochs"
     return (
         f"{run} test top-1 {summary['best_mean']:.2f} ({'of the best epoch' if k == 1 else many}),"

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults import SWEEP, Warm
@@ -23,6 +25,36 @@ def real_data() -> Path:
         if list(root.glob("cifar100/**/train-*.parquet")):
             return root
     pytest.skip("the real CIFAR-100 is not here: set LPWD_DATA to the folder of cifar100/*.parquet")
+
+
+# -- committed results ----------------------------------------------------------------------------
+
+
+def committed(path: str, folder: Path) -> Path:
+    """A file as it was committed last: a grid that is under way may have changed it since."""
+    done = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=REPOSITORY, capture_output=True)
+    if done.returncode:
+        pytest.skip("not a clone of the repository")
+    copy = folder / Path(path).name
+    copy.write_bytes(done.stdout)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def mains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """{scale: MainGrid}: what is committed of each scale that pages tell of."""
+    from lpwd.analysis.main_grid import MainGrid
+    from lpwd.config.compose import scale_config
+    from lpwd.draw.pages import PAGES
+    from lpwd.store.store import Store
+
+    found = {}
+    for scale in PAGES:
+        folder = tmp_path_factory.mktemp(scale)
+        for name in ("runs.csv", "epochs.parquet", "zero_shot.parquet"):
+            committed(f"results/{scale}/{name}", folder)
+        found[scale] = MainGrid(Store(scale, folder).collect(), scale_config(scale))
+    return found
 
 
 # -- faults (faults.py) ---------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from faults import (
     HOW,
@@ -167,7 +166,6 @@ def test_frames_are_compared_in_earnest(whole: Path) -> None:
     """The comparison that the tests above rest on notices one changed digit."""
     numbers = numbers_of(whole)
     assert len(numbers) == 3 + 4
-    assert isinstance(pd.DataFrame(numbers["epochs"]), pd.DataFrame)
     assert len(numbers["epochs"]) == 4 * 5
     run = next(name for name in numbers if len(name) == 12)
     numbers[run]["epochs"][-1]["train_loss"] *= 1 + 1e-15

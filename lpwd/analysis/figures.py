@@ -43,17 +43,19 @@ def figure1(main: MainGrid) -> Frames:
 
     All models, Adam, the grid's largest η and λ, all seeds.
     """
-    lr, rate = strong_penalty(main.scale, "adam")
-    columns = paper.adam_columns(main.scale)
-    runs = _concat(main, (_rows(main.cell(c, m).at(lr, rate)) for c in columns for m in PAIR))
+    runs = _concat(main, map(pd.DataFrame.reset_index, _strongest(main)))
     epochs = main.epochs[["hash", "epoch", "train_loss", "test_top1"]]
     return {"figure1": _in_order(main, runs)[[*ABOUT, "seed", "hash"]].merge(epochs, on="hash")}
 
 
 def _missing1(main: MainGrid) -> int:
-    lr, rate = strong_penalty(main.scale, "adam")
-    columns = paper.adam_columns(main.scale)
-    return sum(_lacks(main.cell(c, m), lr, rate) for c in columns for m in PAIR)
+    return sum(0 not in runs.index for runs in _strongest(main))
+
+
+def _strongest(main: MainGrid) -> list[pd.DataFrame]:
+    """For each model and method the runs under the strongest penalty, by seed."""
+    rates = strong_penalty(main.scale, "adam")
+    return [main.cell(c, m).at(*rates) for c in paper.adam_columns(main.scale) for m in PAIR]
 
 
 def figure2(main: MainGrid) -> Frames:
@@ -90,7 +92,8 @@ def best_and_fresh(candidates: Candidates) -> pd.DataFrame:
     choice = candidates.choice(PAPERS)
     if choice.empty:
         return candidates.runs.iloc[:0]
-    return _rows(candidates.at(float(choice["lr"].iloc[0]), float(choice["rate"].iloc[0])))
+    lr, rate = choice[["lr", "rate"]].iloc[0].astype(float)
+    return candidates.at(lr, rate).reset_index()
 
 
 def gains(main: MainGrid) -> pd.DataFrame:
@@ -116,8 +119,8 @@ def _missing3(main: MainGrid) -> int:
     column = paper.ablation_column(main.scale)
     lr, _ = strong_penalty(main.scale, column.optimizer)
     rates = rate_grid(main.scale, column.optimizer).rates
-    pairs = (_lacks(main.cell(column, m), lr, rate) for m in ("rwd", "pwd") for rate in rates)
-    return sum(baselines) + sum(pairs)
+    cells = [main.cell(column, method) for method in ("rwd", "pwd")]
+    return sum(baselines) + sum(0 not in cell.at(lr, r).index for cell in cells for r in rates)
 
 
 def figure4(main: MainGrid) -> Frames:
@@ -128,7 +131,7 @@ def figure4(main: MainGrid) -> Frames:
 
 def figure5(main: MainGrid) -> Frames:
     """A run a row: Adam, WD and LPWD at the η and λ chosen for the first model, all seeds."""
-    runs = _concat(main, (_rows(runs) for runs in _series(main)))
+    runs = _concat(main, map(pd.DataFrame.reset_index, _series(main)))
     return {"figure5": runs[[*ABOUT, "seed", "hash", "status", *TOP1]]}
 
 
@@ -155,14 +158,6 @@ def _cells(main: MainGrid, methods: Iterable[str]) -> list[Candidates]:
 
 def _missing_cells(methods: Iterable[str]) -> Callable[[MainGrid], int]:
     return lambda main: sum(cell.missing for cell in _cells(main, methods))
-
-
-def _lacks(candidates: Candidates, lr: float, rate: float) -> bool:
-    return 0 not in candidates.at(lr, rate).index
-
-
-def _rows(by_seed: pd.DataFrame) -> pd.DataFrame:
-    return by_seed.reset_index()
 
 
 def _concat(main: MainGrid, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -8,10 +8,10 @@ from math import nan
 import pandas as pd
 
 from lpwd.analysis import paper
-from lpwd.analysis.intervals import columns_of
-from lpwd.analysis.kinds import CWD, L2, LPWD, PWD, RWD, SCALED_LPWD, WD
+from lpwd.analysis.findings import in_ablation
+from lpwd.analysis.kinds import BASELINE, CWD, L2, LPWD, PWD, RWD, SCALED_LPWD, WD
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.analysis.protocols import PAPERS, difference
+from lpwd.analysis.protocols import PAPERS
 from lpwd.analysis.robustness import effective_steps
 
 KINDS = (L2, WD, RWD, PWD, LPWD, SCALED_LPWD, CWD)
@@ -27,17 +27,15 @@ def gains(main: MainGrid) -> pd.DataFrame:
     are missing.
     """
     column = paper.ablation_column(main.scale)
-    baseline = main.cell(column, "baseline").fresh(PAPERS)
-    none = paper.reported_top1("baseline", column)
     rows = []
     for kind in KINDS:
-        printed = paper.reported_top1(kind.method, column) if kind.is_printed else nan
+        found = in_ablation(main, kind, BASELINE)
         among = main.of_kind(column, kind.columns)
-        over = columns_of("seeds", difference(among.fresh(PAPERS), baseline))
         chosen = among.choice(PAPERS)
         total = nan
         if len(chosen) and kind.method != "l2":
             best = chosen.iloc[0]
             total = best["lr"] * best["rate"] * effective_steps(main, column, among.runs)
-        rows.append({"name": kind.name, "reported": printed - none, "total": total, **over})
+        over = {f"seeds_{end}": getattr(found.ours, end) for end in ("n", "mean", "low", "high")}
+        rows.append({"name": kind.name, "reported": found.reported, "total": total, **over})
     return pd.DataFrame(rows)

@@ -46,7 +46,6 @@ class MainGrid:
         self.scale = scale
         self.every = every
         self._kinds: dict[tuple[Any, ...], Candidates] = {}
-        self._columns: dict[tuple[Column, bool], pd.DataFrame] = {}
         names = every.runs[list(Column._fields)].drop_duplicates().itertuples(index=False)
         known = (column for column in map(Column._make, names) if _is_known(scale, column))
         cells = (self.cell(column, method) for column in known for method in METHOD_NAMES)
@@ -92,11 +91,8 @@ class MainGrid:
         self, column: Column, decay: Mapping[str, Any], scratch: bool = False
     ) -> pd.DataFrame:
         """The rows of `of_kind`, and those beside the grid."""
-        if (column, scratch) not in self._columns:
-            setting = default_setting(self.scale.name, *column, scratch=scratch)
-            of_column = {**column._asdict(), "setting": setting}
-            self._columns[column, scratch] = _where(self.every.runs, of_column)
-        return _where(self._columns[column, scratch], decay)
+        setting = default_setting(self.scale.name, *column, scratch=scratch)
+        return _where(self.every.runs, {**column._asdict(), "setting": setting, **decay})
 
     def by_seed(self, column: Column, method: str, protocol: str) -> pd.Series:
         """Top-1 (%) of a method at its chosen rates by seed; see `Candidates.by_seed`."""

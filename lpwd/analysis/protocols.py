@@ -37,7 +37,6 @@ class Candidates:
         self.expected = expected
         self._choices: dict[str, pd.DataFrame] = {}
         self._by_seed: dict[str, pd.Series] = {}
-        self._at: dict[tuple[float, float | None], pd.DataFrame] = {}
 
     @cached_property
     def first(self) -> pd.DataFrame:
@@ -98,12 +97,8 @@ class Candidates:
 
     def at(self, lr: float, rate: float) -> pd.DataFrame:
         """The runs with this η and λ (NaN: Baseline's), by seed."""
-        key = lr, None if pd.isna(rate) else rate
-        if key not in self._at:
-            of_rate = self.runs["rate"].isna() if pd.isna(rate) else self.runs["rate"] == rate
-            found = self.runs[(self.runs["lr"] == lr) & of_rate]
-            self._at[key] = found.set_index("seed").sort_index()
-        return self._at[key]
+        of_rate = self.runs["rate"].isna() if pd.isna(rate) else self.runs["rate"] == rate
+        return self.runs[(self.runs["lr"] == lr) & of_rate].set_index("seed").sort_index()
 
 
 def _by_test_set(runs: pd.DataFrame) -> pd.DataFrame:

@@ -29,4 +29,4 @@ def files(target: str, main: MainGrid) -> dict[str, bytes]:
         return controls.files(main)
     from lpwd.draw import pages
 
-    return pages.files(main)
+    return pages.outcome(main) if target == "outcome" else pages.files(main)

@@ -48,13 +48,19 @@ GLOSS = (
 )
 
 
-def files(main: MainGrid) -> dict[str, bytes]:
-    """Figures and outcome.md by their names, the pages by their whole paths."""
-    scale, texts = main.scale.name, blocks(main)
+def outcome(main: MainGrid) -> dict[str, bytes]:
+    """outcome.md and the leads, of any scale."""
     return {
         "leads.csv": csv(leads(main)),
         **pictures("leads", plot(leads(main), main.scale)),
-        "outcome.md": f"# What came out: {scale} scale\n\n{text(main)}\n".encode(),
+        "outcome.md": f"# What came out: {main.scale.name} scale\n\n{text(main)}\n".encode(),
+    }
+
+
+def files(main: MainGrid) -> dict[str, bytes]:
+    """The repository's pages by their whole paths, of a scale that they tell of."""
+    scale, texts = main.scale.name, blocks(main)
+    return {
         **_regimes(main),
         **{
             str(ROOT / page): filled(

@@ -47,12 +47,13 @@ def sizes(data: DictConfig, images: DictConfig) -> tuple[int, int]:
     Nothing is read where the config, or the data set's source, says it all.
     """
     train, test = images.train, images.test
-    declared = sources.of(data.name).counts
-    if None in (train, test) and None in declared.values():
+    declared = list(sources.of(data.name).counts.values())
+    if None in (train, test) and None in declared:
         parts = load(data, images)
         return len(parts.train.labels), len(parts.heldout.labels) + len(parts.test.labels)
-    train = declared["train"] - images.heldout if train is None else train
-    return train, images.heldout + (declared["test"] if test is None else test)
+    of_train, of_test = declared
+    train = of_train - images.heldout if train is None else train
+    return train, images.heldout + (of_test if test is None else test)
 
 
 def _splits(data: DictConfig) -> tuple[Images, Images]:

@@ -152,7 +152,7 @@ def figure5(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Any:
     columns = ["model", "method", "lr", "rate", "seed", "best_mean", "low", "high", "hash"]
     series = list(map(_size, scale.grid.series))
     domain = alt.Scale(domain=series)
-    title = f"model: {paper.FAMILIES.get(paper.family(scale.grid.series[0]))}"
+    title = f"model: {paper.model_name(paper.family(scale.grid.series[0]))}"
     x = alt.X("model:N", scale=domain, title=title, axis=alt.Axis(labelAngle=0))
     y = alt.Y("best_mean:Q", title="test top-1 (%)", scale=alt.Scale(zero=False))
     names = {name: paper.METHOD_NAMES[name] for name in LOOKS}

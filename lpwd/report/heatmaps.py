@@ -65,14 +65,16 @@ def _texts(values: pd.Series, text: Callable[[float], str], diverged: pd.Series)
 def _heatmap(
     target: str, frame: pd.DataFrame, title: str, color: alt.Color, name: str, pick: alt.Parameter
 ) -> Any:
-    """Raw cells with their numbers; the largest circled where no run is missing, the picked framed.
+    """Raw cells with their numbers; the best circled where no run is missing, the picked framed.
 
-    `frame` has a column `dark`.
+    `frame` has a column `dark`. On ties the best is that of the smaller rates.
     """
     of_column = frame.groupby("column")
     is_whole = of_column["text"].transform(lambda texts: (texts != MISSING).all())
-    is_largest = frame["value"] == of_column["value"].transform("max")
-    frame = frame.assign(circled=is_largest & is_whole & (name != "difference"))
+    best_first = frame.dropna(subset="value").round({"value": 9})
+    best_first = best_first.sort_values(["value", "lr", "rate"], ascending=[False, True, True])
+    is_best = frame.index.isin(best_first.drop_duplicates("column").index)
+    frame = frame.assign(circled=is_best & is_whole & (name != "difference"))
     shown = ["column", "lr", "rate", *FACTORS, "value", "text", "hash", "dark", "circled"]
     base = alt.Chart(inline_data(frame[shown])).transform_filter(is_column(target))
     base = base.encode(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, cast
 
 import altair as alt
@@ -210,7 +211,7 @@ def epoch_curves(
 def series_channels(field: str, names: Sequence[str]) -> dict[str, Any]:
     """The looks of things that are no methods."""
     dashes, shapes = [[1, 0], [6, 3], [2, 2]], ["circle", "square", "triangle-up"]
-    looks = zip(SERIES, dashes, shapes, strict=True)
+    looks = cycle(zip(SERIES, dashes, shapes, strict=True))
     return channels_of(field, dict(zip(names, looks, strict=False)))
 
 

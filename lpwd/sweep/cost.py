@@ -183,7 +183,8 @@ def _parameters(model: Mapping[str, Any]) -> int:
     """How many a model has, its head's included: by the header of its own weights, else counted."""
     file = Path(ROOT / (model["weights"] or ""))
     if file.suffix != ".safetensors" or not file.is_file():
-        return _counted(model["name"], model["arch"], json.dumps(dict(model["kwargs"])))
+        kwargs = OmegaConf.to_container(OmegaConf.create(model["kwargs"]))
+        return _counted(model["name"], model["arch"], json.dumps(kwargs))
     from safetensors import safe_open
 
     with safe_open(file, "np") as tensors:

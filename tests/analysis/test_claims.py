@@ -414,24 +414,6 @@ def test_the_papers_own_effects_come_from_its_tables() -> None:
     )
 
 
-def test_a_part_of_a_grid_is_no_measurement() -> None:
-    scale = scale_config("smoke")
-
-    def keep(run: simulated.Run) -> bool:
-        first = run["lr_factor"] == 10 and run["rate_factor"] == 50
-        return not (run["method"] == "wd" and run["model"] == "swin_micro" and first)
-
-    main = simulated.main(scale, keep=keep)
-    measured = tables.lpwd_over("wd", "paper's", main)
-    assert {" ".join(column) for column in paper.columns(scale)} - set(
-        measured.effects["cell"]
-    ) == {
-        "digits swin_micro adam",
-        "digits swin_micro sgdm",
-    }
-    assert decide(measured, always=True).reason == "runs are missing"
-
-
 def test_a_large_rate_is_one_of_the_two_largest_of_the_scales_own_grid() -> None:
     scale = scale_config("scratch")
     scale.epochs = 2

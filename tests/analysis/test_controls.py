@@ -13,7 +13,7 @@ from lpwd.config import compose
 from lpwd.config.compose import scale_config
 from lpwd.draw import controls as drawn
 from lpwd.draw import words
-from lpwd.store import frames, identity
+from lpwd.store import frames
 from lpwd.store.frames import Results
 from lpwd.sweep import plan
 from lpwd.sweep.grids import grids_of
@@ -120,11 +120,6 @@ def test_figure_5_is_held_at_the_rates_of_either_method() -> None:
         return 50 - abs(run["rate_factor"] - best) - run["lr_factor"] + (best == 1) * lead
 
     results = simulated.make(SCALE, seeds=3, top1=top1)
-    setting = [
-        identity.default_setting("mini", *row)
-        for row in results.runs[["data", "model", "optimizer"]].itertuples(index=False)
-    ]
-    results = results._replace(runs=results.runs.assign(setting=setting))
     main = MainGrid(results, SCALE)
     frame = controls.series(main)
     by = frame.set_index(["chosen_by", "model"])
@@ -148,8 +143,6 @@ def test_the_experiment_trains_figure_5_at_equal_rates() -> None:
     results = simulated.make(
         SCALE, top1=lambda run: -run["rate_factor"] * (run["method"] == "lpwd")
     )
-    setting = identity.default_setting("mini", "cifar100", "convnext_micro", "adam")
-    results = results._replace(runs=results.runs.assign(setting=setting))
     (lpwd, wd) = (
         list(plan.expander_of("mini").chosen(grid, results, seeds=2)) for grid in at_equal
     )

@@ -117,7 +117,7 @@ def spelled(value: Any) -> str:
         return f"[{','.join(map(spelled, value))}]"
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}:{spelled(item)}" for key, item in value.items()) + "}"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
+    return "null" if value is None else str(value).lower()
 
 
 @pytest.fixture

@@ -108,6 +108,8 @@ def test_sizes_are_read_only_where_nobody_declares_them(root: Path) -> None:
     nowhere = OmegaConf.create({"name": "cifar100", "root": "/nowhere"})
     assert data.sizes(nowhere, whole) == (49_970, 10_030)
     assert data.sizes(nowhere, OmegaConf.create({**whole, "train": 7, "test": 5})) == (7, 35)
+    tiny = OmegaConf.create({"name": "tiny_imagenet", "root": "/nowhere"})  # its test split is val
+    assert data.sizes(tiny, whole) == (99_970, 10_030)
 
 
 def test_what_the_config_declares_is_checked(root: Path) -> None:

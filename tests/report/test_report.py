@@ -291,9 +291,9 @@ def test_gaps_are_told_with_the_command_that_fills_them(bare: Page, partial: Pag
     assert "not trained yet: make table1 SCALE=smoke" in behind["text"]
 
 
-def test_every_run_says_what_it_started_from(mini: MainGrid) -> None:
+def test_every_run_says_what_it_started_from(mini: MainGrid, mains: dict[str, MainGrid]) -> None:
     assert set(stored._shown(mini.every.runs, set())["pretrained"]) == {"yes"}
-    of_scratch = stored._shown(MainGrid.load("scratch").every.runs, set())
+    of_scratch = stored._shown(mains["scratch"].every.runs, set())
     assert set(of_scratch["pretrained"]) == {"no"}
 
 
@@ -318,9 +318,9 @@ def test_charts_are_drawn_from_the_figures_numbers(target: str, page: Page) -> N
     assert 'aria-roledescription="point"' in svg
 
 
-def test_figure_6_has_a_line_a_method() -> None:
+def test_figure_6_has_a_line_a_method(mains: dict[str, MainGrid]) -> None:
     """Of stored runs: made-up ones have no total decay."""
-    main = MainGrid.load("scratch")
+    main = mains["scratch"]
     frames = figures.data("figure6", main)
     chart = curves.figure6(frames, main.scale).to_dict()
     svg = vl_convert.vegalite_to_svg(chart)

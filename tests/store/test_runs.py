@@ -24,6 +24,7 @@ from lpwd.store.files import write_whole
 from lpwd.store.lock import RunLock
 from lpwd.store.rows import EPOCH_COLUMNS
 from lpwd.store.store import Store
+from lpwd.train import describe
 
 
 def settings(*overrides: str) -> identities.Settings:
@@ -226,6 +227,7 @@ def test_a_collected_run_is_described_from_its_row(store: Store) -> None:
     assert (row["best_mean"], row["best_k"], row["status"]) == (0.5, 7, "done")
     assert math.isnan(row["heldout_mean"])
     assert list(row) == list(kinds)
+    assert "mean of the best 7 epochs" in describe(mine["hash"], row)
 
 
 def edit(path: Path) -> None:

@@ -109,6 +109,10 @@ def test_disk_counts_the_checkpoints_of_the_largest_model(smoke: DictConfig, res
     count = sum(p.numel() for p in models.create(large, 100).parameters())
     need = cost.disk_bytes([smoke.model, large], smoke, 0, 3)
     assert need == pytest.approx(3 * 2 * count * 12, rel=0.02)
+    listed = large.copy()
+    listed.weights = None  # so it is built and counted
+    listed.kwargs.depths = [1, 1, 1, 1]
+    assert 0 < cost.disk_bytes([listed], smoke, 0, 3) < need
 
 
 def test_a_step_that_fails_is_a_fault(smoke: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,12 +79,6 @@ def new_figure(height: float, title: str, scale: DictConfig, *datasets: str) -> 
     return figure
 
 
-def note_gap(ax: Axes, target: str, scale: DictConfig) -> None:
-    """Say in an empty panel which command fills it."""
-    text = f"no runs stored\n{paper.fill_command(target, scale)}"
-    ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, color="0.4")
-
-
 def curve(ax: Axes, frame: pd.DataFrame, x: str, y: str, label: str, look: Look) -> None:
     """The mean over seeds of y by x, and a band from the least to the largest seed.
 
@@ -192,5 +186,5 @@ def _rate_labels(rates: pd.Index) -> list[str]:
 
 
 def _is_dark(image: AxesImage, value: float) -> bool:
-    red, green, blue, _ = np.ravel(image.to_rgba(np.array([value])))
-    return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+    red, green, blue, alpha = np.ravel(image.to_rgba(np.array([value])))  # 0 has no logarithm
+    return bool(alpha) and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5

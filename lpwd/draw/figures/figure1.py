@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.config.rates import number, strong_penalty
-from lpwd.draw.figures.common import curve, new_figure, note_gap, whole_ticks
+from lpwd.draw.figures.common import curve, new_figure, whole_ticks
 from lpwd.draw.words import LOOKS
 
 ROWS = {"train_loss": "training loss", "test_top1": "test top-1 (%)"}
@@ -33,8 +33,6 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
             for method, look in LOOKS.items():
                 runs = of_model[of_model["method"] == method]
                 curve(ax, runs, "epoch", name, paper.METHOD_NAMES[method], look)
-            if of_model.empty:
-                note_gap(ax, "figure1", scale)
         if not of_model.empty:
             axes[0, index].legend()
     return figure

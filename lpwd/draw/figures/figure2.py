@@ -21,7 +21,6 @@ from lpwd.draw.figures.common import (
     log_ticks,
     matrix,
     new_figure,
-    note_gap,
     whole_ticks,
 )
 from lpwd.draw.words import short
@@ -49,8 +48,6 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
         cells[index].set_title(f"(b) {name}")
         curves[index].set_ylabel("R$_{op}$ (%)")
         cells[index].set(xlabel="λ", ylabel="η")
-        if means.empty:
-            note_gap(curves[index], "figure2", scale)
     bar = colour_bar(figure, ScalarMappable(norm), list(cells), "mean R$_{op}$ (%)", 30)
     log_ticks(bar.ax.xaxis)
     return figure
@@ -68,8 +65,9 @@ def _curves(ax: Axes, epochs: pd.DataFrame, scale: DictConfig, column: paper.Col
     shown_lrs: dict[float, Any] = dict(
         zip([lrs[-1], lrs[(len(lrs) - 1) // 2]], ["-", "--"], strict=True)
     )
-    shown = [lambdas[-1], lambdas[(len(lambdas) - 1) // 2], lambdas[0]]
-    for rate, look in zip(shown, SERIES_LOOKS, strict=True):
+    shown = dict.fromkeys([lambdas[-1], lambdas[(len(lambdas) - 1) // 2], lambdas[0]])
+    looks = dict(zip(shown, SERIES_LOOKS, strict=False))
+    for rate, look in looks.items():
         for lr, line in shown_lrs.items():
             run = epochs[(epochs["lr"] == lr) & (epochs["rate"] == rate)]
             every = max(1, len(run) // 8)
@@ -81,7 +79,7 @@ def _curves(ax: Axes, epochs: pd.DataFrame, scale: DictConfig, column: paper.Col
     whole_ticks(ax.xaxis)
     handles = [
         Line2D([], [], **{**look, "linestyle": "", "label": f"λ={number(rate)}"})
-        for rate, look in zip(shown, SERIES_LOOKS, strict=True)
+        for rate, look in looks.items()
     ]
     handles += [
         Line2D([], [], color="black", linestyle=line, label=f"η={number(lr)}")

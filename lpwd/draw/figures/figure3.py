@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import intervals, paper
 from lpwd.config.rates import number, rate_grid, strong_penalty
-from lpwd.draw.figures.common import SERIES_LOOKS, curve, legend_below, new_figure, note_gap
+from lpwd.draw.figures.common import SERIES_LOOKS, curve, legend_below, new_figure
 
 
 def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
@@ -27,12 +28,10 @@ def _plot_zero_shot(ax: Axes, frame: pd.DataFrame, scale: DictConfig) -> None:
     ax.set_title("(a) Zero-shot decay of trained Baselines")
     ax.set_xlabel("λ$_s$: percent of the weights taken away")
     ax.set_ylabel("test top-1 (%)")
-    for column, look in zip(paper.adam_columns(scale), SERIES_LOOKS, strict=False):
+    for column, look in zip(paper.adam_columns(scale), cycle(SERIES_LOOKS), strict=False):
         of_model = frame[frame["model"] == column.model]
         curve(ax, of_model, "step", "test_top1", paper.model_name(column.model), look)
-    if frame.empty:
-        note_gap(ax, "figure3", scale)
-    else:
+    if len(frame):
         ax.set_ylim(bottom=0)
         legend_below(ax, 1)
 
@@ -65,7 +64,5 @@ def _plot_gains(ax: Axes, frame: pd.DataFrame, scale: DictConfig) -> None:
                 x = place[rate] + 0.15  # pyright: ignore
                 ax.errorbar(x, mean, error, fmt="D", color="#D55E00", capsize=2, zorder=4)
         ax.plot([], [], "D", color="#D55E00", label="mean, 95 % interval")
-    if frame.empty:
-        note_gap(ax, "figure3", scale)
-    else:
+    if len(frame):
         legend_below(ax, 3)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from lpwd.analysis import paper
 from lpwd.config.rates import RateGrid, rate_grid
-from lpwd.draw.figures.common import colour_bar, heatmap, matrix, new_figure, note_gap
+from lpwd.draw.figures.common import colour_bar, heatmap, matrix, new_figure
 from lpwd.draw.words import LOOKS, limits, signed
 
 DIVERGING = "PuOr"
@@ -39,8 +39,6 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
             ax.set_title(
                 f"{paper.METHOD_NAMES[method]}, {', '.join(paper.column_names(column)[1:])}"
             )
-            if values[method].isna().all(axis=None) and not diverged[method].any(axis=None):
-                note_gap(ax, "figure4", scale)
     accuracies = list(axes[:, :2].flat)
     colour_bar(figure, ScalarMappable(norm), accuracies, "test top-1 (%)", 40, "min")
     _plot_differences(figure, list(axes[:, 2]), cells)

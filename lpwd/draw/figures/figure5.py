@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from omegaconf import DictConfig
 
 from lpwd.analysis import intervals, paper
-from lpwd.draw.figures.common import legend_below, new_figure, note_gap
+from lpwd.draw.figures.common import legend_below, new_figure
 from lpwd.draw.words import LOOKS, Look, at_rates
 from lpwd.store import summary
 
@@ -32,11 +32,9 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
         _plot_fresh(ax, runs[runs["seed"] > 0], series, offset, look)
     ax.set_xlim(-0.4, len(series) - 0.6)
     ax.set_xticks(range(len(series)), [model.partition("_")[2] for model in series])
-    ax.set_xlabel(f"model: {paper.FAMILIES.get(paper.family(series[0]))}")
+    ax.set_xlabel(f"model: {paper.model_name(paper.family(series[0]))}")
     ax.set_ylabel("test top-1 (%)")
-    if frame.empty:
-        note_gap(ax, "figure5", scale)
-    else:
+    if len(frame):
         handles, _ = ax.get_legend_handles_labels()
         if summary.best_k(scale.epochs) > 1:
             handles.append(Patch(color="0.8", label=_band(scale)))

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from lpwd.analysis import paper
 from lpwd.analysis.robustness import BASELINE, KINDS, NEAR
 from lpwd.draw import words
-from lpwd.draw.figures.common import log_ticks, new_figure, note_gap
+from lpwd.draw.figures.common import log_ticks, new_figure
 from lpwd.draw.words import LOOKS, Look
 
 FURTHER: list[Look] = [
@@ -49,8 +49,6 @@ def plot(frames: dict[str, pd.DataFrame], scale: DictConfig) -> Figure:
         ax.set_xscale("log")
         log_ticks(ax.xaxis)
         ax.set_xlabel(label)
-        if widths.empty:
-            note_gap(ax, "figure6", scale)
     axes[0].set_ylabel("test top-1 (%)")
     if len(frame):
         handles, labels = axes[0].get_legend_handles_labels()
