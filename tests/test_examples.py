@@ -202,15 +202,6 @@ def test_lightning_trains_as_the_plain_loop(method: str, accumulate: int) -> Non
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("accumulate", [1, 2, 3])
-@pytest.mark.parametrize("method", DECAYS)
-def test_lightning_decays_once_a_step(method: str, accumulate: int) -> None:
-    start, module = lightning_fit(method, Still, accumulate_grad_batches=accumulate)
-    steps = 6 // accumulate
-    assert_close(weights(module.model), decayed(start, module.decay, [ETA] * steps), 1e-7)
-
-
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", DECAYS)
 def test_a_batch_that_lightning_skips(method: str) -> None:
     """training_step returned None: the step is taken all the same, on gradients of None."""

@@ -46,9 +46,6 @@ class ClusterLauncher(Launcher):
             ) from None
 
 
-# -- both -----------------------------------------------------------------------------------------
-
-
 def returned(result: Callable[[], JobReturn]) -> JobReturn:
     """A job's result; of one that was killed or lost, a failure like any other."""
     from lpwd.config.errors import first_line

@@ -19,9 +19,6 @@ PASSED_ON = ("LPWD_", "HF_", "WANDB_", "NO_ALBUMENTATIONS_UPDATE")
 FOLDERS = ("LPWD_RESULTS", "LPWD_DATA", "LPWD_CACHE", "HF_HOME")
 
 
-# -- Ray ------------------------------------------------------------------------------------------
-
-
 class RayLauncher(ClusterLauncher):
     """A Ray task a run: `machine.threads` processors, and 1/`machine.runs_per_gpu` of a GPU."""
 

@@ -17,9 +17,6 @@ from hydra_plugins.lpwd.cluster import ClusterLauncher, progress, returned
 MAX_LOCAL_TIMEOUTS = 5
 
 
-# -- submitit: Slurm, and its rehearsal on this machine -------------------------------------------
-
-
 class SubmititSlurmLauncher(ClusterLauncher):
     """One job array for a sweep."""
 

@@ -73,9 +73,9 @@ def seal(content: bytes) -> bytes:
 
 
 def check_seal(content: bytes) -> None:
-    """Raise ValueError if a file is not what was sealed; older ones have no seal."""
+    """Raise ValueError if a file is not what was sealed."""
     before, mark, after = content.rpartition(MARK)
-    if mark and _digest(before + UNSEALED + after[64:]) != after[:64]:
+    if not mark or _digest(before + UNSEALED + after[64:]) != after[:64]:
         raise ValueError("it is not what was written")
 
 
@@ -84,7 +84,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def from_parquet(path: Path, take: Callable[[Any], T], **options: Any) -> T | None:
-    """What `take` reads of a Parquet file, seal and pages verified; None without one.
+    """What `take` reads of a Parquet file, its seal verified; None without one.
 
     A damaged file is set aside. `take` gets a `pyarrow.parquet.ParquetFile`, opened with `options`.
     Its reads must not use threads: Arrow's can abort a process as it ends (apache/arrow#34314).
@@ -97,8 +97,7 @@ def from_parquet(path: Path, take: Callable[[Any], T], **options: Any) -> T | No
     content = path.read_bytes()
     try:
         check_seal(content)
-        source = pa.BufferReader(content)
-        return take(pq.ParquetFile(source, page_checksum_verification=True, **options))
+        return take(pq.ParquetFile(pa.BufferReader(content), **options))
     except Exception as error:  # pyarrow has no one error for a damaged file
         if is_out_of_memory(error):
             raise

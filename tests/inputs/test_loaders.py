@@ -62,17 +62,6 @@ def test_batches_are_the_definition(images, kind, p):
     torch.testing.assert_close(x, reference(images, y, which), rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("p", [0.0, 1.0])
-def test_both_loaders_give_the_same_batches_for_the_same_flips(images, p):
-    batches = [
-        list(loader(kind, images, augment(FLIP, p=p)).epoch(2))
-        for kind in (DeviceLoader, AlbumentationsLoader)
-    ]
-    for (x, y), (other_x, other_y) in zip(*batches, strict=True):
-        assert torch.equal(x, other_x)
-        assert torch.equal(y, other_y)
-
-
 def test_the_device_twin_flips_as_albumentations_did(images, monkeypatch):
     x, y = epoch(loader(AlbumentationsLoader, images, augment(FLIP, p=0.5)).epoch(1))
     which = torch.from_numpy(flipped(images, x, y))

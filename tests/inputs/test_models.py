@@ -40,6 +40,7 @@ def test_the_committed_weights_load(name):
     assert holds(net, {key: tensor.float() for key, tensor in tensors.items()})
     assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
     assert weights.weights_id(model).startswith("sha256:")
+    assert (ROOT / model.weights).with_suffix(".sha256").exists()
 
 
 def test_the_committed_weights_are_those_of_the_configs():

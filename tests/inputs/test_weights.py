@@ -13,8 +13,6 @@ from lpwd.config.errors import ConfigError
 from lpwd.config.paths import ROOT
 from lpwd.inputs import models, weights
 
-MICRO = sorted(path.stem for path in (ROOT / "weights").glob("*.safetensors"))
-
 
 @pytest.fixture
 def micro_state():
@@ -86,12 +84,6 @@ def test_one_flipped_bit_in_weights_is_noticed(tmp_path, hubs):
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=rf"{file} is damaged \(its checksum differs\); re"):
         models.create(config("convnext_micro", pretrained=str(named)), 10)
-
-
-@pytest.mark.parametrize("name", MICRO)
-def test_the_repositorys_weights_are_whole(name):
-    weights.check_intact(ROOT / "weights" / f"{name}.safetensors")
-    assert (ROOT / "weights" / f"{name}.sha256").exists()
 
 
 def test_a_file_that_is_not_there():

@@ -305,18 +305,15 @@ def test_rows_without_epochs_do_not_count(store: Store, capsys: pytest.CaptureFi
 def test_no_flipped_bit_of_a_collected_file_goes_unnoticed(store: Store) -> None:
     """Parquet's checksums are of pages alone: a bit of its footer could move a column."""
     store.save(record())
-    epochs, path = store.collect().epochs, store.root / "epochs.parquet"
+    store.collect()
+    path = store.root / "epochs.parquet"
     content, rng = path.read_bytes(), random.Random(0)
-    noticed = 0
     for _ in range(300):
         flipped = bytearray(content)
         flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(bytes(flipped))
-        read = frames.read_parquet(path, EPOCH_COLUMNS)
-        noticed += not path.exists()
-        if path.exists():  # the bit was of the seal's mark, which older files lack
-            pd.testing.assert_frame_equal(read, epochs)
-    assert noticed > 290
+        assert frames.read_parquet(path, EPOCH_COLUMNS).empty
+        assert not path.exists()
 
 
 def test_failures_are_kept_until_mended(store: Store) -> None:

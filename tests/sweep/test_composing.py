@@ -7,6 +7,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from lpwd.config.check import checked, plain
 from lpwd.config.compose import composed, composer
@@ -122,7 +123,7 @@ def test_what_is_hashed_is_what_is_trained(overrides: list[str]) -> None:
     overrides = [*SMOKE, *short, *overrides, *short]
     config = checked(composer().config(overrides))
     hashed = identity.settings(config)
-    training = build.prepare(_node(config))
+    training = build.prepare(OmegaConf.create(config))
     (group,) = training.optimizer.param_groups
     optimizer, decay = hashed["optimizer"], hashed["decay"]
     assert group["lr"] == optimizer["lr"]
@@ -130,18 +131,8 @@ def test_what_is_hashed_is_what_is_trained(overrides: list[str]) -> None:
         assert list(group["betas"]) == optimizer["betas"]
     assert (training.schedule is not None) == (optimizer.get("schedule") == "cosine")
     made = training.decay
-    profile = made.profile
-    assert (made.rate, profile, made.normalize) == (
-        decay["rate"],
-        decay["profile"],
-        decay["normalize"],
-    )
+    for key in ("rate", "profile", "normalize"):
+        assert getattr(made, key) == decay[key]
     assert (made.method, made.layers) == (decay["method"], decay["layers"])
     assert sorted(made.exclude) == decay["exclude"]
     assert made.coupled == decay["coupled"] or made.method == "l2"
-
-
-def _node(config: dict[str, Any]) -> Any:
-    from omegaconf import OmegaConf
-
-    return OmegaConf.create(config)

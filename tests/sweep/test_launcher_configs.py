@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
+from lpwd.config.compose import composed
 from lpwd.config.paths import CONFIGS
 
 #: launcher: (its extra in pyproject.toml, its plugin's module)
@@ -21,26 +20,15 @@ PLUGINS = {
 }
 
 
-def launcher(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose("train", list(overrides), return_hydra_config=True).hydra.launcher
-
-
 def test_there_is_a_config_for_each_launcher() -> None:
     names = {path.stem for path in (CONFIGS / "hydra" / "launcher").glob("*.yaml")}
     assert names == {"local", *PLUGINS}
 
 
 def test_a_slurm_job_takes_the_processors_that_a_run_uses() -> None:
-    slurm = launcher("hydra/launcher=submitit_slurm", "machine.threads=4")
+    slurm = composed(["hydra/launcher=submitit_slurm", "machine.threads=4"]).hydra.launcher
     assert slurm.cpus_per_task == 4
     assert slurm.gpus_per_node == 1
-
-
-def test_ray_opens_no_dashboard_and_tries_a_lost_run_again() -> None:
-    ray = launcher("hydra/launcher=ray").ray
-    assert ray.init.include_dashboard is False
-    assert ray.remote.max_retries == 1
 
 
 @pytest.mark.parametrize("name", PLUGINS)

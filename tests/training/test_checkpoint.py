@@ -64,13 +64,3 @@ def test_a_hostile_checkpoint_runs_nothing_and_is_set_aside(
     assert not (tmp_path / "owned").exists()
     assert "does not fit this run" in capsys.readouterr().err
     assert (tmp_path / "checkpoint.pt.damaged-1").exists()
-
-
-def test_a_checkpoint_of_another_run_is_set_aside(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    training, checkpoint = Rows(), Checkpoint(tmp_path, 0)
-    training.state = {"other": 2}
-    checkpoint.save(training)
-    assert not checkpoint.restore(Rows())
-    assert "does not fit this run" in capsys.readouterr().err

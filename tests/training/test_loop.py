@@ -14,7 +14,6 @@ import lpwd.train
 from lpwd.config.check import check, without_hydra
 from lpwd.config.compose import composed
 from lpwd.config.errors import ConfigError, is_out_of_memory
-from lpwd.store import summary
 from lpwd.store.store import Store
 from lpwd.training import build, loop, record, stopping
 
@@ -161,16 +160,6 @@ def test_baseline_ends_with_its_zero_shot_curve(store: Store) -> None:
         assert torch.equal(before, after)
 
 
-def test_divergence_is_a_result(store: Store) -> None:
-    cfg = config("decay=baseline", "optimizer=sgdm", "optimizer.lr=1e30")
-    training = loop.train(cfg, store, "run")
-    summary = record.finish(training, "run", {"model": {"weights": "x"}})["summary"]
-    assert summary["status"] == "diverged"
-    assert summary["diverged_epoch"] == 1
-    assert math.isnan(summary["best_mean"])
-    assert len(training.rows) == 1
-
-
 def test_decay_towards_the_pretrained_weights_spares_the_new_head(store: Store) -> None:
     training = build.prepare(config("decay=wd", "decay.towards=pretrained"))
     at_the_start = dict(training.model.named_parameters())
@@ -229,11 +218,6 @@ def test_bad_input_is_one_line_before_any_work(
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not list(store.root.rglob("*.*"))
-
-
-def test_the_paper_statistic() -> None:
-    assert summary.best_k(100) == 10
-    assert summary.best_k(5) == 1
 
 
 # -- the machine ----------------------------------------------------------------------------------
