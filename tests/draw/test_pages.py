@@ -183,6 +183,9 @@ def test_gains_are_fresh_seeds_less_baselines() -> None:
         "fine-tuned (mini scale, 3 fresh seeds)",
         "from scratch (scratch scale, 3 fresh seeds)",
     ]
+    some = gains(main).assign(seeds_n=[10, 10, 5, 5, 10, 0, 0])
+    (title, _) = (ax.get_title() for ax in gains_figure.plot({"mini": some, "scratch": some}).axes)
+    assert title == "fine-tuned (mini scale, 5 to 10 fresh seeds)"
     names = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert names == ["L2", "WD", "RWD", "PWD", "LPWD"]  # no line for what is trained nowhere
 

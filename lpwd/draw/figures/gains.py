@@ -41,7 +41,9 @@ def plot(frames: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _panel(ax: Any, scale: str, frame: pd.DataFrame) -> None:
-    ax.set_title(f"{paper.regime(scale)} ({scale} scale, {frame['seeds_n'].max():.0f} fresh seeds)")
+    trained = frame.loc[frame["seeds_n"] > 0, "seeds_n"].astype(int)
+    seeds = " to ".join(map(str, sorted({trained.min(), trained.max()}))) if len(trained) else "0"
+    ax.set_title(f"{paper.regime(scale)} ({scale} scale, {seeds} fresh seeds)")
     ax.axvline(0, color="black", linewidth=0.8)
     places = range(len(frame))
     if not paper.from_scratch(scale):  # the paper fine-tunes
