@@ -9,6 +9,7 @@ import pandas as pd
 
 from lpwd.analysis import paper
 from lpwd.analysis.findings import in_ablation
+from lpwd.analysis.intervals import as_columns
 from lpwd.analysis.kinds import BASELINE, CWD, L2, LPWD, PWD, RWD, SCALED_LPWD, WD
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import PAPERS
@@ -23,7 +24,7 @@ def gains(main: MainGrid) -> pd.DataFrame:
 
     name · reported: the paper's own gain by its Table 1, else Table 3 · total: Σηλ at the rates
     that the paper's protocol chose, NaN for L2, whose λ passes through the optimizer · seeds_*: of
-    fresh seeds there, paired (`intervals.columns_of`). NaN while runs of either grid, or the seeds,
+    fresh seeds there, paired (`intervals.as_columns`). NaN while runs of either grid, or the seeds,
     are missing.
     """
     column = paper.ablation_column(main.scale)
@@ -36,6 +37,6 @@ def gains(main: MainGrid) -> pd.DataFrame:
         if len(chosen) and kind.method != "l2":
             best = chosen.iloc[0]
             total = best["lr"] * best["rate"] * effective_steps(main, column, among.runs)
-        over = {f"seeds_{end}": getattr(found.ours, end) for end in ("n", "mean", "low", "high")}
-        rows.append({"name": kind.name, "reported": found.reported, "total": total, **over})
+        about = {"name": kind.name, "reported": found.reported, "total": total}
+        rows.append({**about, **as_columns("seeds", found.ours)})
     return pd.DataFrame(rows)

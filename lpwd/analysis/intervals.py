@@ -108,8 +108,12 @@ def signed(difference: float, digits: int = 2) -> str:
 
 
 def columns_of(prefix: str, values: Iterable[float]) -> dict[str, float]:
-    """An interval as columns of a frame: <prefix>_n, _mean, _low and _high."""
-    found = interval(values)
+    """The interval of values as columns of a frame: <prefix>_n, _mean, _low and _high."""
+    return as_columns(prefix, interval(values))
+
+
+def as_columns(prefix: str, found: Interval) -> dict[str, float]:
+    """The same of an interval that is known."""
     return {f"{prefix}_{end}": getattr(found, end) for end in ("n", "mean", "low", "high")}
 
 
