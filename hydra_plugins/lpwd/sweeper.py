@@ -28,10 +28,11 @@ class StoreSweeper(Sweeper):
     with every launcher: each is handed plain override lists.
     """
 
-    def __init__(self, grids: Any = None, seeds: int = 0) -> None:
+    def __init__(self, grids: Any = None, seeds: int = 0, most_seeds: int | None = None) -> None:
         super().__init__()
         self.grids = grids
         self.seeds = seeds
+        self.most_seeds = most_seeds
         self.config: DictConfig
         self.launcher: Launcher
         self.hydra_context: HydraContext
@@ -51,12 +52,11 @@ class StoreSweeper(Sweeper):
         from lpwd.config.compose import Composer
         from lpwd.config.errors import ConfigError
         from lpwd.store.store import Store
-        from lpwd.sweep.grids import Expander, Grid, grids_of, unique
+        from lpwd.sweep.grids import Expander, Grid, fresh_seeds, grids_of, unique
         from lpwd.sweep.outcomes import Outcomes
 
         check(self.config)
-        if type(self.seeds) is not int or self.seeds < 0:
-            raise ConfigError(f"hydra.sweeper.seeds={self.seeds} must be a whole number, 0 or more")
+        seeds = fresh_seeds(self.seeds, self.most_seeds)
         loader = self.hydra_context.config_loader
         expander = Expander(Composer.of_sweep(loader, self.config), arguments, loader)
         swept = [o.get_key_element() for o in expander.arguments if o.is_sweep_override()]
@@ -68,16 +68,13 @@ class StoreSweeper(Sweeper):
         if not store.stored():  # then all that a grid may read is needed: seconds before its runs
             self._check([config for grid in grids for config in expander.inputs(grid)], 1)
         outcomes = Outcomes(store)
-        plain = unique(job for grid in grids for job in expander.plain(grid, self.seeds))
+        plain = unique(job for grid in grids for job in expander.plain(grid, seeds))
         chosen: list[Any] = []
         try:
             returns = self._launch(outcomes, expander, plain)
             if not outcomes.failed:
                 results = store.collect()
-                fresh = (
-                    job for grid in grids for job in expander.chosen(grid, results, self.seeds)
-                )
-                chosen = unique(fresh)
+                chosen = unique(j for grid in grids for j in expander.chosen(grid, results, seeds))
                 returns += self._launch(outcomes, expander, chosen, first=len(returns))
         except (KeyboardInterrupt, ConfigError):
             outcomes.print_failures()

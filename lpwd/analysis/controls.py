@@ -5,7 +5,7 @@
 
 A part is the layers, the moment, the amount of decay, what counts as a layer, what is decayed, or
 where the weights come from. All are of Table 3's column (configs/experiment/controls.yaml), over
-every λ at the largest η of the grid and at its base. Runs that are compared share seed, order and
+every λ at the η that the scale names for them. Runs that are compared share seed, order and
 augmentation, so their differences are paired.
 """
 
@@ -23,12 +23,7 @@ from lpwd.analysis.intervals import columns_of, slopes
 from lpwd.analysis.kinds import LPWD, PWD, RWD, SCALED_LPWD, WD, Kind
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.analysis.protocols import HELD_OUT, PAPERS, PROTOCOLS, Candidates, difference
-from lpwd.config.rates import canonical_number, number, strong_penalty
-
-
-def lr_factors(scale: DictConfig) -> tuple[float, ...]:
-    """The multiples of the base η that the controls are trained at: the grid's largest, and 1."""
-    return tuple(dict.fromkeys((max(scale.grid.lr_factors), 1)))
+from lpwd.config.rates import canonical_number, number, rate_grid
 
 
 class Part(NamedTuple):
@@ -78,9 +73,18 @@ PARTS = [
 
 def candidates(main: MainGrid, kind: Kind) -> Candidates:
     """The runs of a kind in Table 3's column, at the controls' rates, all seeds."""
-    base = main.scale.base.adam.lr
-    lrs = [float(canonical_number(base * factor)) for factor in lr_factors(main.scale)]
-    return main.of_kind(paper.ablation_column(main.scale), kind.columns, kind.scratch, lrs)
+    column = paper.ablation_column(main.scale)
+    return main.of_kind(column, kind.columns, kind.scratch, _lrs(main.scale))
+
+
+def strongest(scale: DictConfig) -> tuple[float, float]:
+    """The largest η and λ of the controls."""
+    return max(_lrs(scale)), max(rate_grid(scale, "adam").rates)
+
+
+def _lrs(scale: DictConfig) -> list[float]:
+    factors = scale.grid.control_lr_factors
+    return [float(canonical_number(scale.base.adam.lr * factor)) for factor in factors]
 
 
 @cache
@@ -91,24 +95,24 @@ def parts(main: MainGrid) -> pd.DataFrame:
     · median: of the differences over them · rates_*: η and λ that the paper's protocol chose ·
     best_*: each at them · heldout_rates_*, heldout_*: the same by the held-out protocol · seeds_*,
     heldout_seeds_*: fresh seeds at each one's chosen rates by either protocol, paired by seed, with
-    a 95 % interval (`intervals.columns_of`) · strong, strong_seeds_*: under the strongest penalty,
+    a 95 % interval (`intervals.columns_of`) · strong, strong_seeds_*: at the controls' `strongest`,
     the same η and λ for both.
     """
     asked = [
         part for part in PARTS if not (part.run.scratch and paper.from_scratch(main.scale.name))
     ]
     found = {kind: candidates(main, kind) for part in asked for kind in (part.run, part.reference)}
-    strongest = strong_penalty(main.scale, "adam")
+    rates = strongest(main.scale)
     return pd.DataFrame(
-        [_row(part, found[part.run], found[part.reference], strongest) for part in asked]
+        [_row(part, found[part.run], found[part.reference], rates) for part in asked]
     )
 
 
 def _row(
-    part: Part, run: Candidates, reference: Candidates, strongest: tuple[float, float]
+    part: Part, run: Candidates, reference: Candidates, strong_rates: tuple[float, float]
 ) -> dict[str, Any]:
     cells = difference(_by_rates(run), _by_rates(reference)).round(9)  # 1e-16 is no difference
-    strong = difference(*(kind.at(*strongest)["best_mean"] for kind in (run, reference)))
+    strong = difference(*(kind.at(*strong_rates)["best_mean"] for kind in (run, reference)))
     row = {
         "part": part.question,
         "run": part.run.name,

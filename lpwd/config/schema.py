@@ -118,6 +118,8 @@ class Grid(Section):
     optimizers: list[Any]
     lr_factors: list[Any]
     rate_factors: list[Any]
+    control_lr_factors: list[Any]
+    most_seeds: Annotated[int, whole(1)] | None
 
 
 class Scale(Section):

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from lpwd.analysis import controls, paper
 from lpwd.analysis.intervals import interval_in
 from lpwd.analysis.main_grid import MainGrid
-from lpwd.config.rates import number, strong_penalty
+from lpwd.config.rates import number
 from lpwd.draw import words
 from lpwd.draw.formats import Layout, Row, cells, csv, markdown
 
@@ -53,8 +53,8 @@ def layout(main: MainGrid) -> Layout:
 
 
 def _notes(scale: DictConfig) -> list[str]:
-    factors = " and ".join(f"{factor:g}" for factor in controls.lr_factors(scale))
-    lr, rate = (number(value) for value in strong_penalty(scale, "adam"))
+    factors = " and ".join(f"{factor:g}" for factor in scale.grid.control_lr_factors)
+    lr, rate = (number(value) for value in controls.strongest(scale))
     return [
         f"{words.sentence(paper.scale_note(scale))}.",
         f"Differences in points of test top-1, over all λ at {factors} times the base η.",

@@ -10,7 +10,8 @@ An experiment (configs/experiment/) is a list of grids in `hydra.sweeper.grids`,
              the paper's and the held-out protocol chose | all: n fresh seeds of every run
     when:    a condition (default: true), as in ${model.pretrained}; where it fails, no runs
 
-What the command line says replaces an axis.
+`hydra.sweeper.most_seeds` is the most fresh seeds that an experiment takes. What the command line
+says replaces an axis.
 """
 
 from __future__ import annotations
@@ -184,6 +185,18 @@ def grids_of(node: Any) -> list[Grid]:
         must = "must be a list of grids, as in configs/experiment"
         raise ConfigError(f"hydra.sweeper.grids={plain} {must}: {fault}") from None
     return [grid for grid in found if grid.when]
+
+
+def fresh_seeds(seeds: Any, most: Any) -> int:
+    """How many fresh seeds an experiment takes of those that are asked for.
+
+    Raises ConfigError where one of the two is no such number.
+    """
+    if type(seeds) is not int or seeds < 0:
+        raise ConfigError(f"hydra.sweeper.seeds={seeds} must be a whole number, 0 or more")
+    if most is not None and (type(most) is not int or most < 1):
+        raise ConfigError(f"hydra.sweeper.most_seeds={most} must be a whole number from 1, or null")
+    return min(seeds, most or seeds)
 
 
 def unique(jobs: Iterator[Job]) -> list[Job]:

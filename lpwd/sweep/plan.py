@@ -51,6 +51,7 @@ def needs(
     if target not in EXPERIMENTS:
         return Needs(target, [], {})
     cfg = composed([f"+experiment={target}", f"scale={scale}"], f"hydra.sweeper.seeds={seeds}")
+    seeds = grids.fresh_seeds(seeds, cfg.hydra.sweeper.most_seeds)
     for grid in grids.grids_of(cfg.hydra.sweeper.grids):
         jobs |= {job.run: job for job in expander.plain(grid, seeds)}
         jobs |= {job.run: job for job in expander.chosen(grid, results, seeds, waiting)}

@@ -11,6 +11,7 @@ from lpwd.analysis import controls, paper
 from lpwd.analysis.main_grid import MainGrid
 from lpwd.config import compose
 from lpwd.config.compose import scale_config
+from lpwd.config.rates import rate_grid
 from lpwd.draw import controls as drawn
 from lpwd.draw import words
 from lpwd.store import frames
@@ -91,10 +92,13 @@ def test_a_part_of_a_kinds_runs_chooses_nothing(jobs: list[dict[str, Any]]) -> N
 
 def test_a_grid_of_one_lr_is_whole_with_its_runs(jobs: list[dict[str, Any]]) -> None:
     one = deepcopy(SCALE)
-    one.grid.lr_factors = [1]
+    one.grid.control_lr_factors = [1]
     lr = one.base.adam.lr
     main = MainGrid(stored([s for s in jobs if s["optimizer"]["lr"] == lr], level), one)
     assert controls.candidates(main, controls.WD).missing == 0
+    assert controls.strongest(one) == (lr, max(rate_grid(one, "adam").rates))
+    layers = controls.parts(main).set_index("part").loc["The layers, decayed before the update"]
+    assert layers["strong"] == pytest.approx(3)
 
 
 def test_a_diverged_run_loses_its_cell(jobs: list[dict[str, Any]]) -> None:

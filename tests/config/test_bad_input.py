@@ -203,12 +203,14 @@ def test_a_wrong_value_amid_a_sweep(warm: Warm, tmp_path: Path, count: int, draw
 #: Of what an experiment's grids are made: key, and what the message names.
 GRIDS = {
     "hydra.sweeper.seeds": "hydra.sweeper.seeds",
+    "hydra.sweeper.most_seeds": "hydra.sweeper.most_seeds",
     "hydra.sweeper.grids": "hydra.sweeper.grids",
     "scale.grid.datasets": "data",
     "scale.grid.models": "model",
     "scale.grid.optimizers": "optimizer",
     "scale.grid.lr_factors": "lr_factor",
     "scale.grid.rate_factors": "rate_factor",
+    "scale.grid.most_seeds": "scale.grid.most_seeds",
 }
 
 

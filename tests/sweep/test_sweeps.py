@@ -53,6 +53,18 @@ def test_fresh_seeds_and_controls_are_counted_once(nothing: Results) -> None:
         assert "1,556" in (ROOT / page).read_text()
 
 
+def test_a_scale_may_cap_the_fresh_seeds_of_its_curves(nothing: Results) -> None:
+    """Of `scratch`, three: Figure 1 has WD and LPWD, one model, seeds 0 to 3 at most."""
+
+    def seeds(target: str, asked: int) -> list[int]:
+        jobs = plan.needs(target, "scratch", asked, nothing).jobs
+        return sorted(job.settings["seed"] for job in jobs)
+
+    assert seeds("figure1", 2) == [0, 0, 1, 1, 2, 2]
+    assert seeds("figure1", 10) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(plan.needs("figure1", "paper", 10, nothing).jobs) == 2 * 2 * 11
+
+
 def test_the_grids_are_table_2(paper_jobs: dict[str, plan.Needs]) -> None:
     reported = pd.read_csv(ROOT / "results" / "reported" / "table2.csv")
     settings = [job.settings for job in paper_jobs["table1"].jobs]
