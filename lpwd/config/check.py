@@ -132,6 +132,10 @@ MUST_BE = {
     "data.std": "three numbers above 0, one a colour",
     "machine.compile": "false, true or graphs",
     "machine.device": "auto, cpu, cuda or cuda:<number>",
+    **dict.fromkeys(
+        (f"scale.grid.{name}factors" for name in ("lr_", "rate_", "control_lr_")),
+        "a list of finite numbers ≥ 0, the largest first",
+    ),
     "scale.base": "{adam: {lr: …, rate: …}, sgdm: {lr: …, rate: …}}, all finite numbers ≥ 0",
 }
 

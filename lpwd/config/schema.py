@@ -38,6 +38,12 @@ def one_of(names: Iterable[str]) -> AfterValidator:
     return AfterValidator(partial(_one_of, tuple(names)))
 
 
+def _falling(values: list[float]) -> list[float]:
+    if values != sorted(values, reverse=True):
+        raise PydanticCustomError("order", "not falling")
+    return values
+
+
 def whole(least: int, most: int = LARGEST) -> Any:
     return Field(ge=least, le=most)
 
@@ -47,6 +53,8 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+#: The first is the grid's strongest, in configs/experiment/ as in figures and claims.
+Factors = Annotated[list[Rate], AfterValidator(_falling)]
 Three = Field(min_length=3, max_length=3)
 
 
@@ -116,9 +124,9 @@ class Grid(Section):
     models: list[Any]
     series: list[Any]
     optimizers: list[Any]
-    lr_factors: list[Any]
-    rate_factors: list[Any]
-    control_lr_factors: list[Any]
+    lr_factors: Factors
+    rate_factors: Factors
+    control_lr_factors: Factors
     most_seeds: Annotated[int, whole(1)] | None
 
 

@@ -31,6 +31,16 @@ def check_rate(key: str, value: Any) -> None:
         raise ValueError(f"{key}={value!r} must be a finite number of at least 0")
 
 
+class SetOnce:
+    """What it was made with stays as it is: another value would be read by nobody."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self) and not name.startswith("_"):
+            kind = type(self).__name__
+            raise AttributeError(f"{kind}.{name} is fixed; call remove() and make another {kind}")
+        super().__setattr__(name, value)
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """The end of an error message: the nearest known name, or the first of them."""
     known = list(known)

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from lpwd.decay import attached, steps
 from lpwd.decay.cautious import Cautious
-from lpwd.decay.checks import check_choice, check_flag, check_rate
+from lpwd.decay.checks import SetOnce, check_choice, check_flag, check_rate
 from lpwd.decay.exclude import Exclude, as_kinds
 from lpwd.decay.groups import Observer, add_to_gradients
 from lpwd.decay.layers import Layers, unwrap
@@ -29,7 +29,7 @@ from lpwd.decay.table import table
 from lpwd.decay.warn import warn_of_no_blocks, warn_of_no_effect
 
 
-class WeightDecay:
+class WeightDecay(SetOnce):
     """Decay the weights that `optimizer` trains in `model`, by one of the paper's methods.
 
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)

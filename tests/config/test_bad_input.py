@@ -210,6 +210,7 @@ GRIDS = {
     "scale.grid.optimizers": "optimizer",
     "scale.grid.lr_factors": "lr_factor",
     "scale.grid.rate_factors": "rate_factor",
+    "scale.grid.control_lr_factors": "scale.grid.control_lr_factors",
     "scale.grid.most_seeds": "scale.grid.most_seeds",
 }
 
@@ -221,6 +222,8 @@ def test_a_wrong_value_in_an_experiments_grid(
 ) -> None:
     values = texts | reals.filter(lambda x: not x.is_integer()) | st.lists(texts, min_size=1)
     values |= st.just([]) if key.startswith("scale.grid") else st.just([3])
+    if key.endswith("factors"):
+        values |= st.just([1, 10])  # the largest is to be first
 
     def told(value: Any) -> None:
         arguments = ["-m", "scale=smoke", f"{key}={spelled(value)}"]

@@ -171,6 +171,16 @@ def test_weights_unfrozen_later_count_in_the_mean_over_weights() -> None:
     assert decay.rates["1.weight"] == pytest.approx(RATE * 4 / 3)
 
 
+@pytest.mark.parametrize("name", ["method", "profile", "normalize", "coupled", "exclude", "model"])
+def test_nothing_but_the_rate_can_be_assigned(name: str) -> None:
+    """A decay would go on as before, without a word."""
+    _, _, decay = attached("wd", "sgd", model=pair())
+    before = getattr(decay, name)
+    with pytest.raises(AttributeError, match=f"WeightDecay.{name} is fixed"):
+        setattr(decay, name, None)
+    assert getattr(decay, name) is before
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_rate_that_is_assigned_acts(method: str) -> None:
     model, optimizer, decay = attached(method, "sgd", model=pair())

@@ -44,7 +44,7 @@ VALUES = st.sampled_from(
         *("model.kwargs.depths.0=2", "+model.kwargs.drop_path_rate=0.1", "data.augment=[]"),
         *("data.augment.0.p=0.25", "data.augment.1.p=0.25", "data.augment=${decay.exclude}"),
         *("decay.exclude=[norm]", "decay.exclude=norm", "~experiment", "~decay.rate", "+new=1"),
-        *("scale.base.adam={lr:1}", "scale.base.adam.lr=2", "scale.grid.lr_factors=[1,2]"),
+        *("scale.base.adam={lr:1}", "scale.base.adam.lr=2", "scale.grid.lr_factors=[2,1]"),
         *("optimizer.momentum=0.5", "optimizer.betas=[0,0.5]", "decay.ratee=1", "scale=null"),
         *("experiment='a b'", 'experiment="x=y"', "data.root='/a (b)/~c'", "wandb.group=''"),
         *("scale.images={train:10}", "scale.images.train=10", "machine.compile=true"),
