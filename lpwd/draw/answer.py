@@ -111,7 +111,7 @@ def _l2(main: MainGrid, led: Finding, prints: str) -> list[str]:
     if not (found.ours.low > 0 or found.ours.high < 0):
         return []
     held_out = in_the_mean(main, "l2", "wd", HELD_OUT).ours
-    agreed = _gain(found.ours, held_out) != "No clear gain"
+    agreed = _gain(found.ours, held_out) in ("A gain", "A loss")
     alone = ", by the paper's protocol alone" * (not agreed)
     return [
         f"**Plain L2 is {'ahead of' if found.ours.low > 0 else 'behind'} WD{alone}**:"
@@ -176,10 +176,11 @@ def _parts(main: MainGrid) -> list[str]:
 
 def _gain(found: Interval, held_out: Interval, none: float = 0) -> str:
     """What both protocols say; `none`: what it is without a difference."""
-    both = found, held_out
-    if all(one.low > none for one in both):
-        return "A gain"
-    return "A loss" if all(one.high < none for one in both) else "No clear gain"
+    signs = [(one.low > none) - (one.high < none) for one in (found, held_out)]
+    if 0 in signs:
+        return "No clear gain"
+    first, second = ("gain" if sign > 0 else "loss" for sign in signs)
+    return f"A {first}" + f" by the paper's protocol and a {second} held-out" * (first != second)
 
 
 def _robust(main: MainGrid) -> list[str]:
