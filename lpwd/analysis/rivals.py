@@ -29,8 +29,6 @@ def rivals(main: MainGrid) -> pd.DataFrame:
     """A row a kind of runs, Baseline and WD first: its name and `cells.found`."""
     column = paper.ablation_column(main.scale)
     wd = main.cell(column, "wd")
-    # A rival's difference from WD is held against the size of LPWD's in the paper.
-    effect = cells.table3(main).set_index("method")["paper_mean"]
     kinds = KINDS if paper.from_scratch(main.scale.name) else KINDS + TOWARDS
     of_kind = {kind.name: main.of_kind(column, kind.columns) for kind in kinds}
     return pd.DataFrame(
@@ -39,8 +37,14 @@ def rivals(main: MainGrid) -> pd.DataFrame:
                 "name": name,
                 "method": "wd" if among is wd else name,
                 **column._asdict(),
-                **cells.found(among, wd, effect["lpwd"] - effect["wd"]),
+                **cells.found(among, wd, _effect(kind, column)),
             }
-            for name, among in of_kind.items()
+            for kind, (name, among) in zip(kinds, of_kind.items(), strict=True)
         ]
     )
+
+
+def _effect(kind: Kind, column: paper.Column) -> float:
+    """What a difference from WD is held against: the paper's own; of a rival, LPWD's."""
+    method = kind.method if kind.is_printed else "lpwd"
+    return paper.reported_top1(method, column) - paper.reported_top1("wd", column)

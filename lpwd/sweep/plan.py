@@ -74,6 +74,7 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     expander = expander_of(scale)
     hours = _Hours(scale, results.runs)
     seen: set[Hashable] = set()
+    busy: set[str] = set()
     rows = {}
     for target in TARGETS:
         need = needs(target, scale, seeds, results, expander)
@@ -81,11 +82,13 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
         to_come = {job.run: job.settings for job in left} | need.waiting
         new = [settings for key, settings in to_come.items() if key not in seen]
         names = {job.run for job in need.jobs} | need.waiting.keys()
+        now = {job.run for job in left if in_training(store.work(job.run))}
+        busy |= now if target in PAPER else set()
         rows[target] = {
             "needed": len(names),
             "shared": len(names & seen),
             "stored": len(need.jobs) - len(left),
-            "running": sum(in_training(store.work(job.run)) for job in left),
+            "running": len(now),
             "left": len(new),
             "hours": sum(map(hours, new)),
         }
@@ -95,7 +98,7 @@ def table(scale: str, seeds: int = 0) -> pd.DataFrame:
     total = of_paper.sum(skipna=False)
     total["needed"] -= total["shared"]
     total["stored"] = total["needed"] - total["left"]
-    total["shared"] = 0
+    total["shared"], total["running"] = 0, len(busy)
     total = total.to_frame("all").T.astype(frame.dtypes.to_dict())
     ordered = pd.concat([of_paper, total, frame.drop(index=list(PAPER))])
     return ordered.rename_axis("target").reset_index()

@@ -11,7 +11,7 @@ import pytest
 import simulated
 from conftest import REPOSITORY, committed
 
-from lpwd.analysis import claims, leads, paper, robustness
+from lpwd.analysis import claims, leads, paper, rivals, robustness
 from lpwd.analysis.findings import Finding, in_ablation, in_the_mean
 from lpwd.analysis.gains import gains
 from lpwd.analysis.intervals import Interval, interval
@@ -460,3 +460,35 @@ def test_the_page_of_scratch_tells_what_the_search_at_40_epochs_gave() -> None:
         for seed, told in enumerate(filter(None, seeds)):
             at = method.lower(), float(lr), float(rate or 0), seed
             assert f"{top1[at]:.1f}" == told, at
+
+
+def test_the_page_of_mini_tells_how_many_runs_there_are_and_what_the_rivals_gave(
+    mains: dict[str, MainGrid],
+) -> None:
+    page, runs = text_of("mini"), mains["mini"].every.runs
+    hours = runs["seconds"].sum() / 3600
+    assert f"{len(runs):,} runs that are stored took {hours:.0f} hours of one core" in page
+    assert f"{hours / 2:.0f} hours with two workers" in page
+    table = rivals.rivals(mains["mini"]).set_index("name").iloc[4:].drop("CWD, mask mirrored")
+    below = -table["over_wd_mean"]
+    said = f"all five are {below.min():.2f} to {below.max():.2f} points below WD, two intervals off"
+    assert len(table) == 5
+    assert said in page
+    off = table.index[table["over_wd_high"] < 0].tolist()
+    assert off == ["WD × geometric", "LPWD, towards pretrained"]
+    assert (table["heldout_over_wd_low"] < 0).all()
+    assert (table["heldout_over_wd_high"] > 0).all()
+
+
+def test_the_report_tells_how_the_steps_and_scaled_lpwd_fare_from_scratch(
+    mains: dict[str, MainGrid],
+) -> None:
+    main = mains["scratch"]
+    behind = in_ablation(main, RWD, PWD, HELD_OUT).ours
+    said = f"held-out, PWD is behind RWD by {behind.mean:.2f} [{behind.low:.2f}, {behind.high:.2f}]"
+    assert said in text_of("reproduction")
+    for other in (WD, PWD):
+        ours, held_out = (in_ablation(main, SCALED_LPWD, other, p).ours for p in PROTOCOLS)
+        assert ours.high < 0
+        assert held_out.low < 0 < held_out.high
+    assert "and PWD by the paper's protocol; held-out neither is clear" in text_of("reproduction")

@@ -31,7 +31,8 @@ each cell that the claim speaks of (a column of Table 1, a λ of Figure 3b …).
    {LEAST_CELLS} cells.
 4. **{SUPPORTED}**: the interval lies above zero; or, without fresh seeds, a one-sided sign test
    gives p ≤ {LEVEL}, a tie counting against the paper ({LEAST_CELLS} of {LEAST_CELLS}, 8 of 8 …).
-   If the claim says *all* or *always*, every case must hold, too.
+   If the claim says *all* or *always*, every case must hold, too; a cell with fresh seeds holds
+   if its own interval lies above zero (not corrected: all of them must).
 5. **{NOT_SUPPORTED}**: the interval lies below zero; or, without fresh seeds, the sign test goes
    the other way; or, if the claim says *all* or *always*, one cell's corrected interval lies
    below zero.
@@ -107,8 +108,10 @@ def decide(measured: Measured, always: bool, reported: float = math.nan) -> Deci
     elif not found.known and len(by_cell) < LEAST_CELLS:
         verdict, reason = INCONCLUSIVE, "one run of each is too few: fresh seeds will tell"
     else:
-        every = 0 < held == of if always else None
-        verdict, reason = _judge(by_cell, found, reported, every, cells, (margin, name))
+        by_seed = found.known and measured.cases is None
+        clear = not by_seed or all(one.low > 0 for one in cells.alone)
+        lacking = _lacking(held, of, clear) if always else None
+        verdict, reason = _judge(by_cell, found, reported, lacking, cells, (margin, name))
     mean = float(by_cell.mean()) if len(by_cell) else math.nan
     basis = "fresh seeds" if found.known else "grid" if len(by_cell) else "–"
     n = found.n if found.known else len(by_cell)
@@ -135,34 +138,41 @@ def _equivalence(all_of: list[Interval], reported: float) -> tuple[float, str]:
     return max(found) if all(name for _, name in found) else (math.nan, "")
 
 
+def _lacking(held: int, of: int, clear: bool) -> str:
+    """What keeps an *always* from holding; "" if nothing does."""
+    if 0 < held == of:
+        return "" if clear else "not surely in every case"
+    return "not in every case"
+
+
 def _judge(
     by_cell: pd.Series,
     found: Interval,
     reported: float,
-    every: bool | None,
+    lacking: str | None,
     cells: Cells,
     margin: tuple[float, str],
 ) -> tuple[str, str]:
-    """Verdict and reason once all runs are there; `every`: does each case hold? None: no matter.
+    """Verdict and reason once all runs are there; `lacking`: `_lacking`; None: no matter.
 
     margin: within which the effect is, and its name.
     """
     right = found.low > 0 if found.known else sign_test(by_cell) <= LEVEL
     wrong = found.high < 0 if found.known else sign_test(-by_cell) <= LEVEL
     small = "within ±{:.2g}, {}".format(*margin) if margin[1] else ""
-    if right and every is not False:
+    if right and not lacking:
         return SUPPORTED, small
     if wrong:
         return NOT_SUPPORTED, _joined("the effect is against the paper", small)
     alone = ""
-    if every is not None and cells.below_alone:
+    if lacking is not None and cells.below_alone:
         alone = f"{cells.below} of {cells.count} cells against the paper"
         if cells.below != cells.below_alone:
             alone += f" ({cells.below_alone} if not corrected for their number)"
     if alone and cells.below:
         return NOT_SUPPORTED, _joined(alone, small)
     if right:
-        return INCONCLUSIVE, _joined("on average, not in every case", small, alone)
+        return INCONCLUSIVE, _joined(f"on average, {lacking}", small, alone)
     if small:
         return EQUIVALENT, _joined(small, alone)
     if found.high < reported:
