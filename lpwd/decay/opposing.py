@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lpwd.decay.groups import DecayedGroup, Tensors
 from lpwd.decay.sharding import over_all_parts, parts_of
+from lpwd.decay.steps import done
 from lpwd.decay.weight_decay import WeightDecay
 
 
@@ -107,7 +108,7 @@ class OpposingRate:
         for group, penalties in self._penalties:
             sums = _sums(parts_of(group.params), parts_of(penalties))
             # A skipped step (overflow) had no update that its penalties could oppose.
-            sums = over_all_parts(sums, group.params[0]) * self.decay._done()
+            sums = over_all_parts(sums, group.params[0]) * done(self.decay.optimizer)
             if self._sums is not None and self._sums.shape[1] != self.decay.layer_count:
                 warnings.warn("the model has other layers now: R_op is of them alone", stacklevel=2)
                 self._sums = None

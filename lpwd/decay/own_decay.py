@@ -78,6 +78,11 @@ class OwnDecay:
         for group, key, _ in self._off:
             group[key] = 0.0
 
+    def stay_off(self) -> None:
+        """Off again, where a state_dict() in the closure has put it back."""
+        if not self._off:
+            self.off()
+
     def as_before(self) -> None:
         """After a step, or one that raised: also what is lent is taken back."""
         for group, key, rate in self._off:

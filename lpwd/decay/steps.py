@@ -29,13 +29,16 @@ class OuterStep:
 
     def __init__(self) -> None:
         self._frame: FrameType | None = None
+        self._depth = 0  # in a compiled step: the compiler knows no frames
         self.is_compiled = False
 
     def begins(self) -> bool:
         """To be asked by a pre-hook: does a step begin here?"""
         self.is_compiled = torch.compiler.is_compiling()
-        if self.is_compiled:  # the compiler knows no frames
-            return True
+        if self.is_compiled:
+            self._depth += 1
+            return self._depth == 1
+        self._depth = 0
         frame = sys._getframe(2)  # torch's wrapper of step(), which calls the hooks
         if self._frame is not None and self._frame in _stack(frame):
             return False
@@ -45,7 +48,8 @@ class OuterStep:
     def ends(self) -> bool:
         """To be asked by a post-hook: does the step that began end here?"""
         if torch.compiler.is_compiling():
-            return True
+            self._depth -= 1
+            return self._depth == 0
         if sys._getframe(2) is not self._frame:
             return False
         self._frame = None
@@ -113,6 +117,17 @@ class ForwardHook:
 
     def __reduce__(self) -> Any:
         return getattr, ({}, "get")  # {}.get(module, args) is args: as they were, without lpwd
+
+
+def done(optimizer: Any) -> float | torch.Tensor:
+    """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
+    found_inf = getattr(optimizer, "found_inf", None)  # how many devices overflowed
+    return 1.0 if found_inf is None else (found_inf == 0).double()
+
+
+def is_in_backward() -> bool:
+    """Is this within a backward pass?"""
+    return torch._C._current_graph_task_id() != -1
 
 
 def is_checkpointed() -> bool:

@@ -197,7 +197,8 @@ class WeightDecay(SetOnce):
         """Go on from a checkpoint. Raises ValueError for the state of something else."""
         if "due" not in state:
             raise ValueError(f"no WeightDecay has this state: its keys are {', '.join(state)}")
-        self._due, self._had = 1.0, set() if state["due"] else self._parameters.all_decayed()
+        every = self._parameters.all_decayed() | {e.parameter for e in self._parameters.entries()}
+        self._due, self._had = 1.0, set() if state["due"] else every
 
     def remove(self) -> None:
         """Detach from the optimizer and the model; the weights stay as they are."""
@@ -213,9 +214,10 @@ class WeightDecay(SetOnce):
     # -- the moments ------------------------------------------------------------------------------
 
     def _on_forward(self, module: nn.Module) -> None:
-        # A replica of the model has this hook too, but not these weights.
-        trains = module is self.model and module.training
+        trains = module is self.model and module.training  # a replica's weights are others
         if trains and (torch.is_grad_enabled() or steps.is_checkpointed()):
+            if steps.is_in_backward():  # the pass whose output it is of had none
+                self._check_decayed()
             self.before_forward()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
@@ -237,16 +239,18 @@ class WeightDecay(SetOnce):
     @torch.no_grad()
     def _on_gradient(self, first: bool) -> None:
         """The gradient is there, the update is not. `first`: of this step's closure calls."""
+        self._own.stay_off()
+        done = steps.done(self.optimizer)
         if self.moment == "in the gradient":
             for owner, group in self._parameters.decayed():
                 add_to_gradients(self.optimizer, owner, group)
         elif self._cautious and first:
             for owner, group in self._parameters.decayed():
-                self._cautious.keep(group, self._parameters.eta(owner, group, self._done()))
+                self._cautious.keep(group, self._parameters.eta(owner, group, done))
         elif self.moment == "before the update" and first:
-            self._decay(self._done(), self._parameters.decayed())
-        elif self.moment == "before the forward pass" and first and self._lacks_decay():
-            raise RuntimeError(f"{self.method}: {steps.NO_FORWARD_PASS}")
+            self._decay(done, self._parameters.decayed())
+        elif self.moment == "before the forward pass" and first:
+            self._check_decayed()
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._step.ends():
@@ -258,24 +262,20 @@ class WeightDecay(SetOnce):
         self._own.as_before()
         attached.has_stepped(self)
         if self.moment == "after the update":
-            self._decay(self._done(), self._parameters.decayed())
+            self._decay(steps.done(self.optimizer), self._parameters.decayed())
         elif self._cautious:
             self._cautious.decay(self._observer)
         elif self.moment == "before the forward pass":
             # A skipped step has had its decay: the next try gets no second one.
-            self._due, self._had = self._done(), set()
+            self._due, self._had = steps.done(self.optimizer), set()
         if self._observer is not None:
             self._observer.after_step()
 
-    def _lacks_decay(self) -> bool:
-        """Is there something to decay (η > 0), and nothing of it was since the last step?"""
+    def _check_decayed(self) -> None:
+        """Raise RuntimeError where there is something to decay (η > 0), and nothing was so far."""
         etas = (self._parameters.eta(*pair, 1.0) for pair in self._parameters.decayed())
-        return not self._had and any(eta > 0 for eta in etas)
-
-    def _done(self) -> float | Tensor:
-        """1, or 0 if GradScaler lets a fused optimizer skip this step: only the device knows."""
-        found_inf = getattr(self.optimizer, "found_inf", None)  # how many devices overflowed
-        return 1.0 if found_inf is None else (found_inf == 0).double()
+        if not self._had and any(eta > 0 for eta in etas):
+            raise RuntimeError(f"{self.method}: {steps.NO_FORWARD_PASS}")
 
     def _decay(self, done: float | Tensor, groups: Pairs) -> None:
         """θ ← (1 − ηλ_i)θ, or (1 − λ_i)θ uncoupled; with `done` = 0 nothing changes."""

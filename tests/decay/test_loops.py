@@ -1,7 +1,8 @@
 """Loops that people really write: one decay a step, where its gradient is taken."""
 
+import copy
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -697,3 +698,90 @@ def test_norms_over_several_dimensions_are_norms() -> None:
     model.append(nn.Linear(2, 2))
     decay = lpwd.WeightDecay(SGD(model.parameters()), model, "wd", 0.5, exclude="norm")
     assert {name for name, rate in decay.rates.items() if rate} == {"3.weight", "3.bias"}
+
+
+@pytest.mark.parametrize("method", ["wd", "rwd", "l2", "cwd"])
+def test_a_compiled_step_of_a_class_that_calls_super_decays_once(method: str) -> None:
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))])  # its step has hooks from now on
+    model = nn.Linear(4, 4, bias=False).double()
+    optimizer = Logged(model.parameters(), lr=0.1)
+    lpwd.WeightDecay(optimizer, model, method, rate=0.5)
+    before = model.weight.detach().clone()
+    step = torch.compile(optimizer.step, backend="eager")
+    for times in (1, 2):
+        model.zero_grad()
+        (model(torch.ones(2, 4).double()) * 0).sum().backward()
+        step()
+        assert_close(model.weight.detach(), before * 0.95**times)
+
+
+@pytest.mark.filterwarnings("ignore:1 parameters in groups of SGD")
+def test_a_checkpoint_from_within_a_closure_leaves_the_optimizers_own_decay_off() -> None:
+    model = nn.Linear(3, 3).double()
+    groups = [
+        {"params": [model.weight], "weight_decay": 0.5},
+        {"params": [model.bias], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    lpwd.WeightDecay(optimizer, model, "wd", rate=0.5)
+    before = model.weight.detach().clone()
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (model(torch.ones(2, 3).double()) * 0).sum()
+        loss.backward()
+        assert optimizer.state_dict()["param_groups"][0]["weight_decay"] == 0.5
+        return loss
+
+    optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    assert_close(model.weight.detach(), before * 0.95)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
+@pytest.mark.parametrize("method", ["pwd", "lpwd"])
+def test_a_first_forward_pass_inside_backward_is_refused(method: str) -> None:
+    """The output was of weights without the decay: adjoint ODEs, checkpointing of others."""
+
+    class Adjoint(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, model: Any, x: Tensor, *weights: Tensor) -> Any:
+            ctx.model, ctx.weights = model, weights
+            ctx.save_for_backward(x)
+            return model(x)
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            x = ctx.saved_tensors[0].detach().requires_grad_()
+            with torch.enable_grad():
+                found = torch.autograd.grad(ctx.model(x), (x, *ctx.weights), grads[0])
+            return None, *found
+
+    model = nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    decay = lpwd.WeightDecay(optimizer, model, method, rate=1.0)
+    x = torch.ones(2, 4)
+    before = model.weight.detach().clone()
+    out = cast(Tensor, Adjoint.apply(model, x, *model.parameters()))
+    with pytest.raises(RuntimeError, match="before_forward"):
+        out.sum().backward()
+    assert torch.equal(model.weight, before)
+    decay.before_forward()
+    cast(Tensor, Adjoint.apply(model, x, *model.parameters())).sum().backward()
+    optimizer.step()
+
+
+def test_a_checkpoint_in_mid_step_goes_on_from_a_rate_that_was_built_as_zero() -> None:
+    def built() -> tuple[nn.Module, torch.optim.Optimizer, lpwd.WeightDecay]:
+        model = nn.Linear(3, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        return model, optimizer, lpwd.WeightDecay(optimizer, model, "pwd", rate=0.0)
+
+    saved, resumed = built(), built()
+    saved[2].rate = 0.5
+    saved[0](torch.ones(2, 3)).sum().backward()  # amid an accumulation
+    for one, other in zip(resumed, saved, strict=True):
+        one.load_state_dict(copy.deepcopy(other.state_dict()))
+    resumed[2].rate = 0.5
+    for model, _, _ in (saved, resumed):
+        model(torch.ones(2, 3))
+    assert torch.equal(cast(nn.Linear, resumed[0]).weight, cast(nn.Linear, saved[0]).weight)
