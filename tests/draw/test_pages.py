@@ -493,3 +493,13 @@ def test_the_report_tells_how_the_steps_and_scaled_lpwd_fare_from_scratch(
         assert ours.high < 0
         assert held_out.low < 0 < held_out.high
     assert "and PWD by the paper's protocol; held-out neither is clear" in text_of("reproduction")
+
+
+def test_the_page_of_scratch_tells_how_the_strongest_penalty_ends() -> None:
+    runs = read_rows(REPOSITORY / "results" / "scratch" / "runs.csv")
+    runs = runs[(runs["lr"] == 2e-2) & (runs["rate"] == 4) & (runs["data"] == "cifar100")]
+    runs = runs[runs["method"].isin(["wd", "lpwd"]) & (runs["epochs"] == 40)]
+    runs = runs[runs["normalize"].eq("none") & (runs["seed"] > 0)]
+    assert len(runs) == 6
+    assert (runs["final_top1"] == 1).all()  # one class of a hundred, of as many images each
+    assert "both WD and LPWD end at chance" in text_of("scratch")
