@@ -88,3 +88,11 @@ def test_gaps_name_what_fills_them() -> None:
     layout = tables.layout("rivals", MainGrid(NOTHING, scale_config("scratch")))
     assert {row.cells[0].text for row in layout.rows} == {"—"}
     assert "`make rivals SCALE=scratch` trains them." in layout.notes[-1]
+
+
+def test_a_method_of_the_papers_is_held_to_its_own_difference_and_a_rival_to_lpwds(
+    mains: dict[str, MainGrid],
+) -> None:
+    margins = rivals(mains["mini"]).set_index("name")["over_wd_margin"]
+    assert margins["Baseline"] == pytest.approx(0.82 / 2)  # Table 1's
+    assert margins["LPWD"] == margins["CWD"] == pytest.approx(0.60)

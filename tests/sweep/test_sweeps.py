@@ -1,6 +1,7 @@
 """From grids to runs: the counts of the paper, Table 2's rates, and what is shared."""
 
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,9 @@ from lpwd.config.paths import ROOT
 from lpwd.store import frames, identity
 from lpwd.store.frames import Results
 from lpwd.store.identity import Settings
+from lpwd.store.lock import RunLock
 from lpwd.store.rows import row_of_settings
+from lpwd.store.store import Store
 from lpwd.sweep import grids, plan
 from lpwd.sweep.choices import ChoiceMissing
 
@@ -193,3 +196,14 @@ def test_fresh_seeds_at_the_rates_of_both_protocols() -> None:
     narrow = grids.Grid({**axes, "optimizer.lr_factor": [lrs[3] / 5e-4]}, seeds="chosen")
     narrowed = list(expander().chosen(narrow, stored, seeds=1))
     assert {job.settings["optimizer"]["lr"] for job in narrowed} == {lrs[3]}
+
+
+def test_a_run_in_training_counts_once_for_all_targets_that_share_it(
+    nothing: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LPWD_RESULTS", str(tmp_path))
+    run = plan.needs("figure4", "smoke", 0, nothing).jobs[0].run  # Table 1's, too
+    with RunLock(Store("smoke").work(run)) as lock:
+        assert lock.mine
+        running = plan.table("smoke").set_index("target")["running"]
+    assert running[["table1", "figure4", "all"]].tolist() == [1, 1, 1]
