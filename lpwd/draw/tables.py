@@ -95,7 +95,9 @@ def layout3(main: MainGrid) -> Layout:
 def layout_rivals(main: MainGrid) -> Layout:
     """A row a rival, with the columns of Table 3 but the paper's, which has none of them."""
     title = "Methods that the paper does not compare with"
-    return _in_ablation("rivals", "Rivals", title, rivals(main), main.scale)
+    layout = _in_ablation("rivals", "Rivals", title, rivals(main), main.scale)
+    note = "Of a rival, m is half of LPWD's difference, else all of it: the paper has no other."
+    return layout._replace(notes=[*layout.notes, note])
 
 
 def _in_ablation(
