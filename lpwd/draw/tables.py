@@ -97,7 +97,7 @@ def layout_rivals(main: MainGrid) -> Layout:
     title = "Methods that the paper does not compare with"
     layout = _in_ablation("rivals", "Rivals", title, rivals(main), main.scale)
     note = "Of a rival, m is half of LPWD's difference, else all of it: the paper has no other."
-    return layout._replace(notes=[*layout.notes, note])
+    return layout._replace(notes=[*layout.notes[:1], note, *layout.notes[1:]])
 
 
 def _in_ablation(
