@@ -6,15 +6,15 @@ import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-#: All decays that were attached and not removed.
-DECAYS: WeakSet[Any] = WeakSet()
+#: {id of the optimizer: its decay}, of all decays that were attached and not removed.
+DECAYS: WeakValueDictionary[int, Any] = WeakValueDictionary()
 #: Those whose optimizer has stepped.
 STEPPED: WeakSet[Any] = WeakSet()
 #: Those whose optimizer is known to read the weights.
@@ -25,10 +25,10 @@ CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
 
 
 def check_unattached(optimizer: Optimizer) -> None:
+    if id(optimizer) in DECAYS:
+        raise ValueError("this optimizer has a WeightDecay already; call its remove() first")
     params = _parameters(optimizer)
-    for other in DECAYS:
-        if other.optimizer is optimizer:
-            raise ValueError("this optimizer has a WeightDecay already; call its remove() first")
+    for other in DECAYS.values():
         theirs = _parameters(other.optimizer)
         if other.moment == "before the forward pass" and not params.isdisjoint(theirs):
             raise ValueError(
@@ -89,6 +89,7 @@ def check_can_couple(optimizer: Optimizer) -> None:
 def has_stepped(decay: Any) -> None:
     """To be called after each of its optimizer's steps."""
     STEPPED.add(decay)
+    _OTHERS.pop(decay, None)
     if decay in _READ:
         return
     torchs = type(decay.optimizer).__module__.startswith("torch.optim")
@@ -124,18 +125,24 @@ def _check_weights_are_read(optimizer: Optimizer) -> None:
         )
 
 
-# -- an optimizer that never steps ----------------------------------------------------------------
+# -- an optimizer that does not step --------------------------------------------------------------
 
-#: {decay: steps of other optimizers with its weights, before the first of its own}
+#: {decay: steps of other optimizers with its weights since the last of its own}
 _OTHERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-#: A wrapper's step comes before that of what it wraps; so many are no accident.
-_STEPS_OF_OTHERS = 3
+#: So many are no accident, before the first of its own: a wrapper's step comes before that of what
+#: it wraps; and after it: an inner loop of meta-learning has a few with another optimizer.
+_STEPS_BEFORE_FIRST, _STEPS_AFTER_LAST = 3, 100
 
 
 def add(decay: Any) -> None:
     """From now on the decay is attached, and other optimizers' steps are watched."""
     _watch()
-    DECAYS.add(decay)
+    DECAYS[id(decay.optimizer)] = decay
+
+
+def discard(decay: Any) -> None:
+    """It is attached no more."""
+    DECAYS.pop(id(decay.optimizer), None)
 
 
 @cache
@@ -144,15 +151,19 @@ def _watch() -> None:
 
 
 def _on_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    if torch.compiler.is_compiling():  # a graph would depend on which decays there are
+    # A graph would depend on which decays there are.
+    if torch.compiler.is_compiling() or id(optimizer) in DECAYS:
         return
-    for decay in [d for d in DECAYS if d not in STEPPED and d.optimizer is not optimizer]:
-        if _parameters(optimizer).isdisjoint(_parameters(decay.optimizer)):
+    params = _parameters(optimizer)
+    for decay in list(DECAYS.values()):
+        if params.isdisjoint(_parameters(decay.optimizer)):
             continue
         _OTHERS[decay] = _OTHERS.get(decay, 0) + 1
-        if _OTHERS[decay] == _STEPS_OF_OTHERS:
+        has_stepped = decay in STEPPED
+        if _OTHERS[decay] == (_STEPS_AFTER_LAST if has_stepped else _STEPS_BEFORE_FIRST):
             warnings.warn(
-                f"{decay.method} is attached to an optimizer that has not stepped, while another"
+                f"{decay.method} is attached to an optimizer that"
+                f" {'steps no more' if has_stepped else 'has not stepped'}, while another"
                 f" ({type(optimizer).__name__}) trains the same weights; attach it to that one",
                 stacklevel=2,
             )

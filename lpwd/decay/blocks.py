@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -75,8 +76,11 @@ def _members(module: nn.Module, least: int) -> list[str]:
     compound = {name: type(child) for name, child in module.named_children() if _is_compound(child)}
     if not compound:
         return []
-    kind, count = Counter(compound.values()).most_common(1)[0]
-    if count < least:
+    kinds = list(compound.values())
+    count = Counter(kinds)
+    follows = {kind for kind, after in pairwise(kinds) if kind is after}
+    kind = max(count, key=lambda kind: (count[kind], kind in follows))
+    if count[kind] < least:
         return []
     every = isinstance(module, nn.ModuleList)
     return [name for name, of_one in compound.items() if every or of_one is kind]
@@ -84,8 +88,8 @@ def _members(module: nn.Module, least: int) -> list[str]:
 
 def _are_stages(members: Sequence[nn.Module]) -> bool:
     held = [[member.get_submodule(name) for name in _stacked(member, "", 1)] for member in members]
-    if all(type(member) in _PLAIN for member in members):
-        return any(held)
+    if all(type(member) in _PLAIN for member in members):  # what repeats in one is its blocks
+        return any(len({type(block) for block in of_one}) < len(of_one) for of_one in held)
     shapes = [[_shapes(block) for block in of_one] for of_one in held if of_one]
     repeat = any(of_one[-2:-1] == of_one[-1:] for of_one in shapes)
     several = [block for of_one in held if len(of_one) > 1 for block in of_one]

@@ -32,12 +32,20 @@ def check_rate(key: str, value: Any) -> None:
 
 
 class SetOnce:
-    """What it was made with stays as it is: another value would be read by nobody."""
+    """What it was made with stays as it is: another value would be read by nobody.
+
+    Nor would a value of another name, once its maker has set ``_is_made``.
+    """
+
+    _is_made = False
 
     def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self).__name__
         if name in vars(self) and not name.startswith("_"):
-            kind = type(self).__name__
             raise AttributeError(f"{kind}.{name} is fixed; call remove() and make another {kind}")
+        if self._is_made and not hasattr(self, name):
+            known = [known for known in dir(self) if not known.startswith("_")]
+            raise AttributeError(f"{kind} has no {name!r}{did_you_mean(name, known)}")
         super().__setattr__(name, value)
 
 

@@ -24,7 +24,8 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     """Number the model's parameters by layer, in forward order: ``{name: i}`` with i in 1…n.
 
     ``block``: stem, blocks, head; n = 20 for ConvNeXt-T, 14 for Swin-T. timm's models say
-    themselves what their blocks are; those of others are found from the module tree
+    themselves what their blocks are, within another model, too: what that has before them is a
+    layer, and what it has behind them. Blocks of others are found from the module tree
     (`blocks.find_blocks`). ``module``: every module with parameters of its own is a layer.
     ``tensor``: every parameter is. A list of lists names the layers itself, shallow to deep, by
     parameter names or their dotted prefixes, and must cover every parameter once.
@@ -41,19 +42,46 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     if not isinstance(layers, str):
         return _by_list(names, layers)
     check_choice("layers", layers, LAYERS)
-    prefix, net = _timm_model(model)
-    if prefix and {f"{prefix}.{name}" for name, _ in net.named_parameters()} == set(names):
-        return {f"{prefix}.{name}": i for name, i in layer_index(net, layers).items()}
-    is_timm = hasattr(type(model), "group_matcher")
+    net = timm_model(model)
+    if net is not None and net is not model:
+        return _around(model, net, layers)
     if layers == "block":
-        if is_timm:
-            return _by_timm_group(model)
+        if net is not None:
+            return _by_timm_group(net)
         if blocks := find_blocks(model):
             return by_block(names, blocks)
-    ordered = _first_use(model) if is_timm else names
+    return _by_order(names if net is None else _first_use(net), layers)
+
+
+def _around(model: nn.Module, net: nn.Module, layers: str) -> dict[str, int]:
+    """The layers of `net` in a model and, before and behind them, of what is registered there."""
+
+    def beside(names: Sequence[str]) -> dict[str, int]:
+        is_block = layers == "block"
+        return by_block(names, find_blocks(model)) if is_block else _by_order(names, layers)
+
+    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+    inner = {names[p]: layer for p, layer in _by_parameter(net, layers).items()}
+    ordered = list(names.values())
+    first = min(map(ordered.index, inner))
+    behind = [name for name in ordered[first:] if name not in inner]
+    index = beside(ordered[:first])
+    for part in (inner, beside(behind)):
+        deepest = max(index.values(), default=0)
+        index |= {name: deepest + i for name, i in part.items()}
+    return index
+
+
+def _by_parameter(net: nn.Module, layers: str) -> dict[Tensor, int]:
+    index = layer_index(net, layers)
+    return {p: index[name] for name, p in net.named_parameters()}
+
+
+def _by_order(names: Sequence[str], layers: str) -> dict[str, int]:
+    """A layer for every parameter, or for every module with parameters of its own."""
     if layers == "tensor":
-        return {name: i for i, name in enumerate(ordered, 1)}
-    owners = list(dict.fromkeys(owner_and_leaf(name)[0] for name in ordered))
+        return {name: i for i, name in enumerate(names, 1)}
+    owners = list(dict.fromkeys(owner_and_leaf(name)[0] for name in names))
     return {name: owners.index(owner_and_leaf(name)[0]) + 1 for name in names}
 
 
@@ -84,13 +112,14 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
-def _timm_model(model: nn.Module) -> tuple[str, nn.Module]:
-    """timm's model, and its name inside a wrapper that answers for it, as Fabric's and peft's."""
-    if hasattr(model, "group_matcher"):
-        for name, module in model.named_modules():
-            if hasattr(type(module), "group_matcher"):
-                return name, module
-    return "", model
+def timm_model(model: nn.Module) -> nn.Module | None:
+    """timm's model that this one is, or holds; None if it holds several."""
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        is_within = any(not outer or name.startswith(f"{outer}.") for outer in found)
+        if hasattr(type(module), "group_matcher") and not is_within:
+            found[name] = module
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def _by_list(names: Sequence[str], layers: Sequence[Sequence[str]]) -> dict[str, int]:

@@ -22,12 +22,15 @@ class OwnDecay:
 
     The usual two groups, 0.05 and 0, say which weights are meant: what has 0 is left out. It is 0
     everywhere for the length of a step; between steps the groups are as the user made them.
+
+    Raises ValueError as `check` does.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
         self._off: list[tuple[dict[str, Any], str, Any]] = []
         self._said: set[str] = set()
+        self.check()
 
     def rates(self) -> list[Any]:
         """Of each group, as the user gave it."""

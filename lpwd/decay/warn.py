@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lpwd.decay.blocks import find_blocks
-from lpwd.decay.layers import Layers, unwrap
+from lpwd.decay.layers import Layers, timm_model, unwrap
 from lpwd.decay.parameters import Entry
 
 _HALF = (torch.bfloat16, torch.float16)
@@ -18,7 +18,7 @@ _HALF = (torch.bfloat16, torch.float16)
 def warn_of_no_blocks(model: nn.Module, layers: Layers) -> None:
     """Warn if layers="block" was taken as "module"."""
     net = unwrap(model)
-    if layers == "block" and not hasattr(net, "group_matcher") and not find_blocks(net):
+    if layers == "block" and timm_model(net) is None and not find_blocks(net):
         warnings.warn(
             f"{type(model).__name__} is not made of blocks: every module with parameters of its"
             " own is a layer; print(decay) shows them, layers=[[...], ...] names others",

@@ -108,7 +108,6 @@ class WeightDecay(SetOnce):
         self._due: float | Tensor = 1.0
         self._had: set[Tensor] = set()
         self._own = OwnDecay(optimizer)
-        self._own.check()
         self._can_decay_itself = method == "wd" and coupled and type(optimizer) in OWN_WD
         self._cautious = Cautious(mirrored=mask == "mirrored") if mask else None
         self.towards = targets(unwrap(model), towards or {})
@@ -139,6 +138,7 @@ class WeightDecay(SetOnce):
             hook = steps.ForwardHook(self._on_forward)
             self._hooks.append(model.register_forward_pre_hook(hook, prepend=True))
         attached.add(self)
+        self._is_made = True
 
     # -- what the user may call -------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class WeightDecay(SetOnce):
             hook.remove()
         self._hooks = []
         self._own.as_before()
-        attached.DECAYS.discard(self)
+        attached.discard(self)
 
     def __reduce__(self) -> Any:
         return type(None), ()  # None in a copy, or a pickle, of what holds the decay

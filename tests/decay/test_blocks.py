@@ -171,6 +171,30 @@ def test_layers_of_several_classes_in_one_list() -> None:
     assert list(index.values())[::2] == [1, 2, 3, 4, 5, 6]
 
 
+class Block(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(4, 4), nn.ReLU())
+
+
+def test_a_stem_and_a_head_that_are_as_many_as_the_blocks() -> None:
+    def end() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+    index = lpwd.layer_index(nn.Sequential(end(), Block(), Block(), end()))
+    assert list(index.values())[::2] == [1, 2, 3, 4]
+
+
+def test_a_layer_that_is_a_list_of_its_parts() -> None:
+    """As in lucidrains' transformers."""
+
+    class Mlp(Block): ...
+
+    layers = nn.ModuleList(nn.ModuleList([Block(), Mlp()]) for _ in range(3))
+    model = nn.ModuleDict({"stem": nn.Linear(4, 4), "layers": layers, "head": nn.Linear(4, 2)})
+    index = lpwd.layer_index(model)
+    assert list(index.values())[::2] == [1, 2, 2, 3, 3, 4, 4, 5]
+
+
 def test_the_same_network_of_two_libraries_has_the_same_layers() -> None:
     def weights(model: nn.Module) -> list[int]:
         index = lpwd.layer_index(model)

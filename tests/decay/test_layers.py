@@ -276,6 +276,59 @@ def test_tied_parameters_have_one_layer_that_of_their_first_name() -> None:
     assert lpwd.layer_index(model) == {"0.weight": 1, "0.bias": 1, "1.bias": 2}
 
 
+class Around(nn.Module):
+    """A user's model around one of timm's: something before it, a head behind."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+        self.net = net
+        self.head = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+@pytest.mark.parametrize("layers", ["block", "module", "tensor"])
+@pytest.mark.parametrize(
+    "arch",
+    ["convnext_tiny", "swin_tiny_patch4_window7_224", "densenet121", "maxvit_tiny_tf_224"],
+)
+def test_a_timm_model_within_another_keeps_its_layers(arch: str, layers: str) -> None:
+    with torch.device("meta"):
+        model = Around(timm.create_model(arch, num_classes=0))
+    index = lpwd.layer_index(model, layers)
+    n = max(lpwd.layer_index(model.net, layers).values())
+    inner = {f"net.{name}": 1 + i for name, i in lpwd.layer_index(model.net, layers).items()}
+    behind = {"block": [1, 1, 1, 1], "module": [1, 1, 2, 2], "tensor": [1, 2, 3, 4]}[layers]
+    head = [name for name in index if name.startswith("head")]
+    assert index == {"scale": 1, **inner} | {
+        name: 1 + n + i for name, i in zip(head, behind, strict=True)
+    }
+
+
+def test_blocks_behind_a_timm_model_are_found() -> None:
+    """A language model behind an image encoder, say."""
+    block = nn.TransformerEncoderLayer(8, 2, 8)
+    model = nn.ModuleDict(
+        {
+            "eye": micro("swin_micro"),
+            "text": nn.TransformerEncoder(block, 3, enable_nested_tensor=False),
+        }
+    )
+    index = lpwd.layer_index(model)
+    n = max(lpwd.layer_index(model["eye"]).values())
+    numbers = [index[f"text.layers.{i}.linear1.weight"] for i in range(3)]
+    assert numbers == [n + 1, n + 2, n + 3]
+
+
+def test_a_timm_model_whose_blocks_have_a_second_name() -> None:
+    net = micro("swin_micro")
+    model = nn.ModuleDict({"stages": net.get_submodule("layers"), "net": net})
+    index, expected = lpwd.layer_index(model), lpwd.layer_index(net)
+    assert index == {
+        name.replace("layers.", "stages.") if name.startswith("layers.") else f"net.{name}": i
+        for name, i in expected.items()
+    }
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 

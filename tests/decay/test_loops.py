@@ -182,6 +182,14 @@ def test_nothing_but_the_rate_can_be_assigned(name: str) -> None:
     assert getattr(decay, name) is before
 
 
+def test_a_name_that_a_decay_lacks_cannot_be_assigned() -> None:
+    _, _, decay = attached("wd", "sgd", model=pair())
+    with pytest.raises(AttributeError, match=r"WeightDecay has no 'rat'; did you mean 'rate'\?"):
+        decay.rat = 0.1
+    with pytest.raises(AttributeError, match="WeightDecay has no 'weight_decay'"):
+        decay.weight_decay = 0.1
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_rate_that_is_assigned_acts(method: str) -> None:
     model, optimizer, decay = attached(method, "sgd", model=pair())
@@ -481,6 +489,47 @@ def test_an_optimizer_that_never_steps_is_noticed_once() -> None:
     (warning,) = [w for w in caught if "has not stepped" in str(w.message)]
     assert "(Adam) trains the same weights" in str(warning.message)
     assert decay.optimizer is mine
+
+
+def test_an_optimizer_that_another_replaced_is_noticed_once() -> None:
+    """In a second phase of training, say: the decay stayed with the first one's optimizer."""
+    model = pair()
+    first = SGD(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(first, model, "wd", RATE)
+    still(model, first)
+    second = Adam(model.parameters(), lr=LR)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(120):
+            still(model, second)
+    (warning,) = [w for w in caught if "steps no more" in str(w.message)]
+    assert "(Adam) trains the same weights; attach it to that one" in str(warning.message)
+    assert decay.optimizer is first
+
+
+def test_an_inner_loop_with_another_optimizer_is_none_that_replaced_it() -> None:
+    model = pair()
+    outer = SGD(model.parameters(), lr=LR)
+    decay = lpwd.WeightDecay(outer, model, "wd", RATE)
+    inner = SGD(model.parameters(), lr=LR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(30):
+            still(model, outer)
+            for _ in range(5):
+                still(model, inner)
+    decay.remove()
+
+
+def test_a_second_phase_with_a_decay_of_its_own_is_as_it_should_be() -> None:
+    model = pair()
+    first, second = (SGD(model.parameters(), lr=LR) for _ in range(2))
+    decays = [lpwd.WeightDecay(first, model, "wd", RATE)]
+    still(model, first)
+    decays.append(lpwd.WeightDecay(second, model, "wd", RATE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [still(model, second) for _ in range(120)] == pytest.approx([1 - LR * RATE] * 120)
 
 
 def test_an_lr_of_none_is_named() -> None:
