@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -13,12 +14,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from lpwd.decay.own_decay import own_rate
+
 #: {id of the optimizer: its decay}, of all decays that were attached and not removed.
 DECAYS: WeakValueDictionary[int, Any] = WeakValueDictionary()
 #: Those whose optimizer has stepped.
 STEPPED: WeakSet[Any] = WeakSet()
 #: Those whose optimizer is known to read the weights.
 _READ: WeakSet[Any] = WeakSet()
+
+#: In the name of an average of the weights that an optimizer keeps, and does not write back.
+_AVERAGE = re.compile("ema|swa|average")
 
 #: Their steps evaluate the loss themselves, or take gradients that λθ cannot join.
 CANNOT_COUPLE = (torch.optim.LBFGS, torch.optim.SparseAdam)
@@ -51,9 +57,8 @@ def stepping(optimizer: Any, model: Any) -> Optimizer:
             "model: FullyShardedDataParallel flattens the weights of several layers into one; use"
             " torch.distributed.fsdp.fully_shard"
         )
-    hooks = {f"_optimizer_{kind}_hooks" for kind in ("step_pre", "step_post", "state_dict_pre")}
     # accelerate's wrapper has none of its own, Lightning's those of what it wraps.
-    while not all(hasattr(optimizer, name) for name in hooks) or _shares_hooks(optimizer):
+    while not _runs_hooks(optimizer) or _shares_hooks(optimizer):
         inner = getattr(optimizer, "optimizer", None)
         if not isinstance(inner, Optimizer):
             if not isinstance(optimizer, Optimizer):
@@ -67,6 +72,13 @@ def stepping(optimizer: Any, model: Any) -> Optimizer:
     if isinstance(base, Optimizer) and _parameters(base) == _parameters(optimizer):
         return base  # SAM's: its own step writes the weights back to what they were before
     return optimizer
+
+
+def _runs_hooks(optimizer: Any) -> bool:
+    """Has torch's Optimizer.__init__ made its hooks, and its step() one that runs them?"""
+    hooks = {f"_optimizer_{kind}_hooks" for kind in ("step_pre", "step_post", "state_dict_pre")}
+    is_hooked = getattr(getattr(type(optimizer), "step", None), "hooked", False)
+    return is_hooked and all(hasattr(optimizer, name) for name in hooks)
 
 
 def _shares_hooks(optimizer: Any) -> bool:
@@ -112,7 +124,8 @@ def _check_weights_are_read(optimizer: Optimizer) -> None:
     for p, state in optimizer.state.items():
         if not (isinstance(p, Tensor) and isinstance(state, Mapping)):  # something else is kept
             continue
-        copies = [s for s in state.values() if isinstance(s, Tensor) and s.shape == p.shape]
+        kept = (s for key, s in state.items() if not _AVERAGE.search(str(key)))
+        copies = [s for s in kept if isinstance(s, Tensor) and s.shape == p.shape]
         rtol = 4 * torch.finfo(p.dtype).eps if p.is_floating_point() else 0.0
         if p.numel() == 1 or not p.any():  # a count of steps may be 1, too
             continue
@@ -125,13 +138,15 @@ def _check_weights_are_read(optimizer: Optimizer) -> None:
         )
 
 
-# -- an optimizer that does not step --------------------------------------------------------------
+# -- steps of other optimizers --------------------------------------------------------------------
 
 #: {decay: steps of other optimizers with its weights since the last of its own}
 _OTHERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 #: So many are no accident, before the first of its own: a wrapper's step comes before that of what
 #: it wraps; and after it: an inner loop of meta-learning has a few with another optimizer.
 _STEPS_BEFORE_FIRST, _STEPS_AFTER_LAST = 3, 100
+#: Decays of which it was said that another optimizer decays their weights, too.
+_SAID: WeakSet[Any] = WeakSet()
 
 
 def add(decay: Any) -> None:
@@ -158,6 +173,7 @@ def _on_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for decay in list(DECAYS.values()):
         if params.isdisjoint(_parameters(decay.optimizer)):
             continue
+        _warn_of_own_decay(optimizer, decay)
         _OTHERS[decay] = _OTHERS.get(decay, 0) + 1
         has_stepped = decay in STEPPED
         if _OTHERS[decay] == (_STEPS_AFTER_LAST if has_stepped else _STEPS_BEFORE_FIRST):
@@ -167,3 +183,16 @@ def _on_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
                 f" ({type(optimizer).__name__}) trains the same weights; attach it to that one",
                 stacklevel=2,
             )
+
+
+def _warn_of_own_decay(optimizer: Optimizer, decay: Any) -> None:
+    """Warn, once, if another optimizer, one within the decay's say, decays the weights as well."""
+    ours = {id(group) for group in decay.optimizer.param_groups}  # a wrapper has the same
+    others = [group for group in optimizer.param_groups if id(group) not in ours]
+    if decay not in _SAID and any(own_rate(group) for group in others):
+        _SAID.add(decay)
+        warnings.warn(
+            f"{type(optimizer).__name__} decays weights that {decay.method} of"
+            f" {type(decay.optimizer).__name__} decays, too; set its weight_decay to 0",
+            stacklevel=3,
+        )

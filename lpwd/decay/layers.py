@@ -24,8 +24,8 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     """Number the model's parameters by layer, in forward order: ``{name: i}`` with i in 1…n.
 
     ``block``: stem, blocks, head; n = 20 for ConvNeXt-T, 14 for Swin-T. timm's models say
-    themselves what their blocks are, within another model, too: what that has before them is a
-    layer, and what it has behind them. Blocks of others are found from the module tree
+    themselves what their blocks are, within another model, too: what that has before, between and
+    behind them are further layers. Blocks of others are found from the module tree
     (`blocks.find_blocks`). ``module``: every module with parameters of its own is a layer.
     ``tensor``: every parameter is. A list of lists names the layers itself, shallow to deep, by
     parameter names or their dotted prefixes, and must cover every parameter once.
@@ -42,31 +42,36 @@ def layer_index(model: nn.Module, layers: Layers = "block") -> dict[str, int]:
     if not isinstance(layers, str):
         return _by_list(names, layers)
     check_choice("layers", layers, LAYERS)
-    net = timm_model(model)
-    if net is not None and net is not model:
-        return _around(model, net, layers)
-    if layers == "block":
-        if net is not None:
-            return _by_timm_group(net)
-        if blocks := find_blocks(model):
-            return by_block(names, blocks)
-    return _by_order(names if net is None else _first_use(net), layers)
+    nets = timm_models(model)
+    if nets and nets != [model]:
+        return _around(model, nets, layers)
+    if layers == "block" and nets:
+        return _by_timm_group(model)
+    if layers == "block" and find_blocks(model):
+        return by_block(model, names)
+    return _by_order(_first_use(model) if nets else names, layers)
 
 
-def _around(model: nn.Module, net: nn.Module, layers: str) -> dict[str, int]:
-    """The layers of `net` in a model and, before and behind them, of what is registered there."""
-
-    def beside(names: Sequence[str]) -> dict[str, int]:
-        is_block = layers == "block"
-        return by_block(names, find_blocks(model)) if is_block else _by_order(names, layers)
-
+def _around(model: nn.Module, nets: Sequence[nn.Module], layers: str) -> dict[str, int]:
+    """The layers of timm's models in one and, around them, of what is registered there."""
     names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
-    inner = {names[p]: layer for p, layer in _by_parameter(net, layers).items()}
     ordered = list(names.values())
-    first = min(map(ordered.index, inner))
-    behind = [name for name in ordered[first:] if name not in inner]
-    index = beside(ordered[:first])
-    for part in (inner, beside(behind)):
+
+    def first(of_net: dict[str, int]) -> int:
+        return min(map(ordered.index, of_net))
+
+    def beside(start: int, end: int | None) -> dict[str, int]:
+        part = [name for name in ordered[start:end] if name not in within]
+        return by_block(model, part) if layers == "block" else _by_order(part, layers)
+
+    inner = [{names[p]: i for p, i in _by_parameter(net, layers).items()} for net in nets]
+    within = set().union(*inner)
+    parts, start = [], 0
+    for of_net in sorted(filter(None, inner), key=first):
+        parts += [beside(start, first(of_net)), of_net]
+        start = first(of_net)
+    index: dict[str, int] = {}
+    for part in [*parts, beside(start, None)]:
         deepest = max(index.values(), default=0)
         index |= {name: deepest + i for name, i in part.items()}
     return index
@@ -112,14 +117,14 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
-def timm_model(model: nn.Module) -> nn.Module | None:
-    """timm's model that this one is, or holds; None if it holds several."""
+def timm_models(model: nn.Module) -> list[nn.Module]:
+    """timm's models that this one holds, or is: the outermost ones."""
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
         is_within = any(not outer or name.startswith(f"{outer}.") for outer in found)
         if hasattr(type(module), "group_matcher") and not is_within:
             found[name] = module
-    return next(iter(found.values())) if len(found) == 1 else None
+    return list(found.values())
 
 
 def _by_list(names: Sequence[str], layers: Sequence[Sequence[str]]) -> dict[str, int]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-#: What an optimizer's own decay is called in its parameter groups (``lambd``: ASGD's).
-_KEYS = ("weight_decay", "lambd")
+#: What an optimizer's own decay is called in its parameter groups (``lambd``: ASGD's, ``wd``:
+#: Moonlight's Muon's); and what begins with the first, as MARS's ``weight_decay_1d``.
+_KEYS = ("weight_decay", "lambd", "wd")
 
 #: Whose own decay, `weight_decay` with `decoupled_weight_decay`, is Eq. 1 and costs no pass.
 OWN_WD = (torch.optim.Adam, torch.optim.AdamW)
@@ -35,7 +36,7 @@ class OwnDecay:
     def rates(self) -> list[Any]:
         """Of each group, as the user gave it."""
         off = {id(group): rate for group, _, rate in self._off}
-        return [off.get(id(g), _rate(g)) for g in self._optimizer.param_groups]
+        return [off.get(id(g), own_rate(g)) for g in self._optimizer.param_groups]
 
     def spared(self) -> set[Tensor]:
         """The parameters of groups with a decay of 0 beside others that have one."""
@@ -124,8 +125,10 @@ class _Once(list[Any]):
 
 
 def _on(group: dict[str, Any]) -> list[str]:
-    return [key for key in _KEYS if group.get(key)]
+    keys = [key for key in group if key in _KEYS or key.startswith(f"{_KEYS[0]}_")]
+    return [key for key in keys if group[key] and not isinstance(group[key], bool | str)]
 
 
-def _rate(group: dict[str, Any]) -> Any:
+def own_rate(group: dict[str, Any]) -> Any:
+    """The decay that an optimizer has for a group of its own."""
     return next((group[key] for key in _on(group)), 0.0)

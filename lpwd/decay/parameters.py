@@ -26,19 +26,23 @@ Key = list[tuple[bool, tuple[tuple[int, bool], ...]]]
 def targets(model: nn.Module, towards: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies of those tensors that have the name and the shape of a parameter.
 
+    Their names may be those of the user's own module, or of `model` that wraps it.
+
     Raises ValueError if there are none, or for what is no mapping of names to tensors.
     """
     if not isinstance(towards, Mapping) or not all(
         isinstance(tensor, Tensor) for tensor in towards.values()
     ):
         raise ValueError("towards must be {parameter name: tensor}, like a state_dict()")
+    wrapped = (name for name, _ in model.named_parameters())
     found = {
-        name: towards[name].detach().clone()  # a state_dict() holds the weights themselves
-        for name, p in model.named_parameters()
-        if name in towards and towards[name].shape == p.shape
+        name: towards[key].detach().clone()  # a state_dict() holds the weights themselves
+        for (name, p), outer in zip(unwrap(model).named_parameters(), wrapped, strict=True)
+        for key in (name, outer)
+        if key in towards and towards[key].shape == p.shape
     }
     if towards and not found:
-        mine, theirs = next(model.named_parameters())[0], next(iter(towards))
+        mine, theirs = next(unwrap(model).named_parameters())[0], next(iter(towards))
         raise ValueError(
             "towards: none of its names is a parameter of the same shape; the first is"
             f" {theirs!r}, the model's {mine!r}"

@@ -20,7 +20,7 @@ from lpwd.decay.cautious import Cautious
 from lpwd.decay.checks import SetOnce, check_choice, check_flag, check_rate
 from lpwd.decay.exclude import Exclude, as_kinds
 from lpwd.decay.groups import Observer, add_to_gradients
-from lpwd.decay.layers import Layers, unwrap
+from lpwd.decay.layers import Layers
 from lpwd.decay.methods import METHODS, NORMALIZE, PROFILES, Profile
 from lpwd.decay.own_decay import OWN_WD, OwnDecay
 from lpwd.decay.parameters import Pairs, Parameters, targets
@@ -110,7 +110,7 @@ class WeightDecay(SetOnce):
         self._own = OwnDecay(optimizer)
         self._can_decay_itself = method == "wd" and coupled and type(optimizer) in OWN_WD
         self._cautious = Cautious(mirrored=mask == "mirrored") if mask else None
-        self.towards = targets(unwrap(model), towards or {})
+        self.towards = targets(model, towards or {})
         self._parameters = Parameters(
             optimizer,
             model,
@@ -138,7 +138,7 @@ class WeightDecay(SetOnce):
             hook = steps.ForwardHook(self._on_forward)
             self._hooks.append(model.register_forward_pre_hook(hook, prepend=True))
         attached.add(self)
-        self._is_made = True
+        self._is_made = type(self) is WeightDecay
 
     # -- what the user may call -------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """Layers of models that are not timm's: n, the stem's and the head's parameters, and the order."""
 
+import copy
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,6 +24,9 @@ SMALL: dict[str, Any] = {
     "num_hidden_layers": 3,
 }
 T5 = hf.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
+SWITCH = hf.SwitchTransformersConfig(
+    d_model=32, d_kv=8, d_ff=64, num_layers=4, num_decoder_layers=4, num_heads=4, vocab_size=99
+)
 GPT2 = hf.GPT2Config(n_embd=32, n_layer=3, n_head=4)
 MIXTRAL = hf.MixtralConfig(**SMALL, num_local_experts=8, num_key_value_heads=4)
 #: As the library makes it: each stage has two blocks, of which the first has a shortcut.
@@ -56,6 +61,24 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int, tuple[str, str, str]]] = {
         vision.mobilenet_v2,
         19,
         ("features.0.0.weight", "features.1.conv.0.0.weight", "features.18.0.weight"),
+    ),
+    "densenet121": (  # its dense blocks are ModuleDicts
+        vision.densenet121,
+        60,
+        (
+            "features.conv0.weight",
+            "features.denseblock1.denselayer1.conv2.weight",
+            "classifier.bias",
+        ),
+    ),
+    "switch": (  # experts in every second block
+        lambda: hf.SwitchTransformersModel(SWITCH),
+        10,
+        (
+            "shared.weight",
+            "encoder.block.0.layer.1.layer_norm.weight",
+            "decoder.final_layer_norm.weight",
+        ),
     ),
     "bert": (
         lambda: hf.BertForSequenceClassification(hf.BertConfig(**SMALL)),
@@ -193,6 +216,64 @@ def test_a_layer_that_is_a_list_of_its_parts() -> None:
     model = nn.ModuleDict({"stem": nn.Linear(4, 4), "layers": layers, "head": nn.Linear(4, 2)})
     index = lpwd.layer_index(model)
     assert list(index.values())[::2] == [1, 2, 2, 3, 3, 4, 4, 5]
+
+
+class AuthorsBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+        self.dwconv = nn.Conv2d(width, width, 7, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.pwconv1, self.pwconv2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+
+class AuthorsConvNeXt(nn.Module):
+    """As its authors lay ConvNeXt-T out: all downsamplings in a list before that of the stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths, depths = (96, 192, 384, 768), (3, 3, 9, 3)
+        stem = nn.Sequential(nn.Conv2d(3, widths[0], 4, 4), nn.LayerNorm(widths[0]))
+        self.downsample_layers = nn.ModuleList([stem])
+        for before, width in pairwise(widths):
+            parts = nn.LayerNorm(before), nn.Conv2d(before, width, 2, 2)
+            self.downsample_layers.append(nn.Sequential(*parts))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*[AuthorsBlock(width) for _ in range(depth)])
+            for width, depth in zip(widths, depths, strict=True)
+        )
+        self.norm, self.head = nn.LayerNorm(widths[-1]), nn.Linear(widths[-1], 1000)
+
+
+def test_what_is_between_stages_is_there_though_it_is_registered_before_all() -> None:
+    with torch.device("meta"):
+        index = lpwd.layer_index(AuthorsConvNeXt())
+        timms = timm.create_model("convnext_tiny")
+    theirs = lpwd.layer_index(timms)
+    assert index["downsample_layers.0.0.weight"] == 1
+    for stage in (1, 2, 3):
+        name = f"downsample_layers.{stage}.1.weight"
+        assert index[name] == theirs[f"stages.{stage}.downsample.1.weight"]
+    for stage, depth in enumerate((3, 3, 9, 3)):
+        for block in range(depth):
+            name = f"stages.{stage}.{block}.gamma"
+            assert index[name] == theirs[f"stages.{stage}.blocks.{block}.gamma"]
+    assert index["head.weight"] == max(index.values()) == 20
+
+
+def test_a_large_part_without_blocks_is_said() -> None:
+    """A backbone whose blocks are not found, beside a decoder whose are."""
+    block = nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+    model = nn.ModuleDict(
+        {
+            "encoder": timm.create_model("vgg11_bn", features_only=True),
+            "decoder": nn.ModuleList([block, copy.deepcopy(block)]),
+        }
+    )
+    optimizer = SGD(model.parameters(), lr=0.1)
+    said = r"layer 1 of ModuleDict has 8 modules in which no blocks are found \(the first is 'enc"
+    with pytest.warns(UserWarning, match=said):
+        lpwd.WeightDecay(optimizer, model, "lpwd", 0.1)
 
 
 def test_the_same_network_of_two_libraries_has_the_same_layers() -> None:

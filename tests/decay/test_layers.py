@@ -304,6 +304,17 @@ def test_a_timm_model_within_another_keeps_its_layers(arch: str, layers: str) ->
     }
 
 
+def test_two_timm_models_within_one_keep_their_layers() -> None:
+    with torch.device("meta"):
+        nets = [timm.create_model("densenet121", num_classes=0) for _ in range(2)]
+        model = nn.ModuleDict({"rgb": nets[0], "mix": nn.Linear(8, 8), "depth": nets[1]})
+    index, one = lpwd.layer_index(model), lpwd.layer_index(nets[0])
+    n = max(one.values())
+    first = {f"rgb.{name}": i for name, i in one.items()}
+    second = {f"depth.{name}": n + 1 + i for name, i in one.items()}
+    assert index == {**first, "mix.weight": n + 1, "mix.bias": n + 1, **second}
+
+
 def test_blocks_behind_a_timm_model_are_found() -> None:
     """A language model behind an image encoder, say."""
     block = nn.TransformerEncoderLayer(8, 2, 8)

@@ -9,7 +9,7 @@ import torch
 from small import DECAYS, assert_close, attached, micro, weights
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.utils.checkpoint import checkpoint
 
 import lpwd
@@ -530,6 +530,74 @@ def test_a_second_phase_with_a_decay_of_its_own_is_as_it_should_be() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [still(model, second) for _ in range(120)] == pytest.approx([1 - LR * RATE] * 120)
+
+
+@pytest.mark.parametrize("key", ["weight_decay", "lambd", "wd", "weight_decay_1d"])
+def test_a_decay_of_the_optimizers_own_is_refused_whatever_its_name(key: str) -> None:
+    model = pair()
+    optimizer = SGD([{"params": list(model.parameters()), key: 0.1}], lr=LR)
+    with pytest.raises(ValueError, match=rf"SGD already decays \({key}=0.1\)"):
+        lpwd.WeightDecay(optimizer, model, "wd", RATE)
+    optimizer.param_groups[0][key] = 0
+    lpwd.WeightDecay(optimizer, model, "wd", RATE)
+
+
+class Inside(SGD):
+    """Leaves the biases to an optimizer within it, as those do that step matrices otherwise."""
+
+    def __init__(self, params: Any, lr: float, weight_decay: float) -> None:
+        params = list(params)
+        super().__init__(params, lr=lr)
+        biases = [p for p in params if p.ndim < 2]
+        self.inner = AdamW(biases, lr=lr, weight_decay=weight_decay)
+
+    def step(self, closure: Any = None) -> Any:
+        self.inner.step()
+
+
+@pytest.mark.parametrize(("own", "said"), [(0.01, 1), (0.0, 0)])
+def test_the_own_decay_of_an_optimizer_within_another_is_said_once(own: float, said: int) -> None:
+    model = pair()
+    optimizer = Inside(model.parameters(), LR, own)
+    decay = lpwd.WeightDecay(optimizer, model, "wd", RATE)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            still(model, optimizer)
+    texts = [str(w.message) for w in caught]
+    assert len([t for t in texts if t.startswith("AdamW decays weights that wd of Inside")]) == said
+    assert decay.optimizer is optimizer
+
+
+class Averaging(SGD):
+    """Keeps an average of the weights that no step reads."""
+
+    def step(self, closure: Any = None) -> Any:
+        super().step(closure)
+        for p in self.param_groups[0]["params"]:
+            self.state[p].setdefault("ema", p.detach().clone()).lerp_(p.detach(), 0.01)
+
+
+@pytest.mark.parametrize("method", DECAYS)
+def test_an_average_of_the_weights_in_the_state_is_no_copy_that_is_written_back(
+    method: str,
+) -> None:
+    model = pair()
+    optimizer = Averaging(model.parameters(), lr=LR)
+    lpwd.WeightDecay(optimizer, model, method, RATE)
+    for _ in range(2):
+        still(model, optimizer)
+
+
+def test_a_class_of_ones_own_may_have_attributes_of_its_own() -> None:
+    class Logged(lpwd.WeightDecay):
+        def __init__(self, *args: Any, log: list[str], **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.log = log
+
+    model = pair()
+    decay = Logged(SGD(model.parameters(), lr=LR), model, "wd", RATE, log=["a"])
+    assert decay.log == ["a"]
 
 
 def test_an_lr_of_none_is_named() -> None:

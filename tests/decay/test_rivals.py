@@ -125,6 +125,16 @@ def test_zeros_as_a_target_are_no_target() -> None:
         assert_close(trained(method, towards=zeros), trained(method))
 
 
+@pytest.mark.parametrize(
+    "wrap", [nn.DataParallel, lambda model: torch.compile(model, backend="eager")]
+)
+def test_the_targets_may_have_the_names_of_a_wrapped_model(wrap: Any) -> None:
+    model = wrap(mlp())
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    decay = lpwd.WeightDecay(opt, model, "wd", 0.5, towards=model.state_dict())
+    assert set(decay.towards) == set(decay.rates)
+
+
 def test_a_new_head_decays_towards_zero() -> None:
     model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2)).double()
     pretrained = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 7)).double().state_dict()
