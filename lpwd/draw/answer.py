@@ -47,8 +47,8 @@ PARTS = [
         CWD,
         "CWD",
         CWD_MIRRORED,
-        "a control, tuned as well, that at the same rates spares as many weights, but not by their"
-        " own updates",
+        "a control, tuned as well, that leaves as many weights undecayed, but not by their own"
+        " updates",
     ),
 ]
 
@@ -129,15 +129,18 @@ def _moments(main: MainGrid) -> list[str]:
     )
     if not all(step.known for step in steps):
         return []
-    rwd, pwd = map(words.signed_span, steps)
+    rwd, pwd = (
+        f"{words.signed_span(ours)}{over}, held-out {words.signed_span(other)}"
+        for ours, other, over in zip(steps, held_out, (" over WD", ""), strict=True)
+    )
     gain = "A gain" if "A gain" in map(_gain, steps, held_out) else "No clear gain"
     column = paper.ablation_column(main.scale)
     setting = ", ".join(paper.column_names(column))
     rates = effects.chosen_lambdas(main, column, ("wd", "rwd", "pwd"), PAPERS)
     return [
         f"**{gain} from when the weights decay.** In the one setting with RWD and PWD ({setting}),"
-        f" decaying after the update (RWD) gives {rwd} over WD, and decaying before the forward"
-        f" pass (PWD) {pwd}. The three were compared {rates}.{_at_wds_rates(main)}"
+        f" decaying after the update (RWD) gives {rwd}; decaying before the forward pass (PWD)"
+        f" {pwd}. By the paper's protocol the three were compared {rates}.{_at_wds_rates(main)}"
     ]
 
 
@@ -214,7 +217,8 @@ def _end(kind: Kind, main: MainGrid) -> str:
     runs = main.at_any_rates(column, kind.columns)
     runs = runs[(runs["lr"] == best["lr"]) & (runs["seed"] == 0)]
     beyond = runs[runs["rate"].gt(best["rate"]) if is_largest else runs["rate"].lt(best["rate"])]
-    said = f" The λ of {kind.name} is the {'largest' if is_largest else 'smallest'} of the grid"
+    name = "that control" if kind == CWD_MIRRORED else kind.name
+    said = f" The λ of {name} is the {'largest' if is_largest else 'smallest'} of the grid"
     if beyond.empty:
         return f"{said}: a better one may lie beyond."
     nearest = beyond.loc[(beyond["rate"] - best["rate"]).abs().idxmin()]

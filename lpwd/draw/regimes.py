@@ -24,9 +24,12 @@ STEPS = {
     "LPWD over WD": (LPWD, WD),
     "decay after the update: RWD over WD": (RWD, WD),
     "decay before the forward pass: PWD over WD": (PWD, WD),
-    "more in deeper layers, λ their mean: scaled LPWD over PWD": (SCALED_LPWD, PWD),
+    "more decay in deeper layers, λ the mean over weights: scaled LPWD over PWD": (
+        SCALED_LPWD,
+        PWD,
+    ),
     "only weights that the update does not move away from zero: CWD over WD": (CWD, WD),
-    "those weights rather than as many others: CWD over its control": (CWD, CWD_MIRRORED),
+    "those weights rather than as many, wrongly chosen: CWD over its control": (CWD, CWD_MIRRORED),
 }
 #: A way to a finding, given a protocol.
 Finder = Callable[[MainGrid, str], Finding]
@@ -43,7 +46,7 @@ def table(mains: Mapping[str, MainGrid]) -> str:
     rows = [
         ["test top-1, points", *mains, "the paper"],
         ["---", *["---:"] * len(of), "---:"],
-        ["*mean of so many settings:*", *counts, counts[0]],
+        ["*number of settings averaged:*", *counts, counts[0]],
         *(
             _row(what, of, lambda main, protocol, of=pair: in_the_mean(main, *of, protocol))
             for what, pair in MEANS.items()
